@@ -1,0 +1,4 @@
+export type { FinishReason, SchedulerEvent } from "./events.js";
+export type { Row, SchedulerConfig, SlotOperation, TickPlan, TickResult } from "./ports.js";
+export { type PriorityClass, priorityClasses, type SequenceSpec } from "./sequence-spec.js";
+export type { SchedulerStats } from "./stats.js";

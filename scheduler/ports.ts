@@ -1,0 +1,52 @@
+/** The scheduler's vocabulary towards the engine: what it plans for a tick and what it is told about it. */
+
+/** Limits that hold for the life of a scheduler. */
+export interface SchedulerConfig {
+  /** KV lanes; at most 256 (llama.cpp's LLAMA_MAX_SEQ). */
+  slotCount: number;
+  /** Tokens one slot can hold: prompt plus completion. */
+  contextTokens: number;
+  /** Most tokens in one decode call. */
+  batchTokens: number;
+  /** Most sequences that wait for a slot. */
+  maxWaiting: number;
+  /** Most prompt tokens that wait for a slot. */
+  maxWaitingTokens: number;
+  /** Tokens that end a generation (EOS, EOT, ...). */
+  endTokens: ReadonlySet<number>;
+}
+
+/** The tokens of one slot in one decode call. */
+export interface Row {
+  sequenceId: number;
+  slot: number;
+  /** Position of the first token in the slot. */
+  firstPosition: number;
+  tokens: Uint32Array;
+  /** Whether the last token's logits are sampled: true once the row reaches the end of what is known. */
+  sample: boolean;
+}
+
+/** Work on a slot's KV between two decode calls. */
+export type SlotOperation =
+  /** Keep the first `keepTokens` positions; 0 clears the slot. */
+  { kind: "truncate"; slot: number; keepTokens: number };
+
+/** One planned decode call; an "iteration" in Orca, a "step" in vLLM. Rows ascend by slot. */
+export interface TickPlan {
+  tick: number;
+  /** Applied in order before the rows are decoded. */
+  operations: readonly SlotOperation[];
+  rows: readonly Row[];
+  /** Trips over the weights that llama.cpp will make for these rows. */
+  passes: number;
+  tokens: number;
+}
+
+export type TickResult =
+  /** `sampledTokens[i]` belongs to `rows[i]`; -1 where the row was not sampled or sampling gave nothing. */
+  | { outcome: "decoded"; sampledTokens: readonly number[] }
+  /** Nothing was decoded: these slots could not be brought into the planned state and are now empty. */
+  | { outcome: "slots-lost"; slots: readonly number[] }
+  /** The decode call failed; what the planned slots hold is unknown. */
+  | { outcome: "failed"; message: string };

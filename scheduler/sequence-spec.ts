@@ -1,0 +1,19 @@
+/** Highest first. */
+export const priorityClasses = ["interactive", "standard", "batch"] as const;
+export type PriorityClass = (typeof priorityClasses)[number];
+
+/** One choice of one request, as it enters the scheduler. */
+export interface SequenceSpec {
+  /** Unique for the life of the scheduler. */
+  id: number;
+  /** At least one token. */
+  prompt: Uint32Array;
+  /** Most tokens to generate; prompt plus this must fit the slot. */
+  maxTokens: number;
+  /** End tokens are ordinary tokens for this sequence. */
+  ignoreEndToken: boolean;
+  priorityClass: PriorityClass;
+  tenant: string;
+  /** Absolute time at which it is dropped if it still waits; null: never. */
+  deadlineMs: number | null;
+}

@@ -1,0 +1,38 @@
+/** Everything `chairlift serve` can be told, parsed and validated. */
+export interface ServeConfig {
+  /** A path, an `hf:user/repo:quant` URI, or null for the default model. */
+  model: string | null;
+  engine: "llama" | "simulated";
+  host: string;
+  port: number;
+  /** null: chosen from the machine's memory (at most 32). */
+  slots: number | null;
+  /** Tokens per slot; null: the model's training length, at most 2048. */
+  contextTokens: number | null;
+  /** Most tokens in one native decode call. */
+  batchTokens: number;
+  /** Most compute threads; null: the cores of the machine. */
+  threads: number | null;
+  /** Most sequences that wait for a slot. */
+  maxWaiting: number;
+  /** Most prompt tokens that wait for a slot. */
+  maxWaitingTokens: number;
+  /** Accepted API keys; empty: no authentication. */
+  apiKeys: readonly string[];
+  /** Serve a public address without an API key. */
+  allowUnauthenticated: boolean;
+  redisUrl: string | null;
+  logLevel: LogLevel;
+  offline: boolean;
+  modelCacheDirectory: string;
+  /** Milliseconds that running requests get to finish after SIGTERM. */
+  shutdownMs: number;
+  /** Milliseconds a request may wait for a slot before it is dropped. */
+  queueTimeoutMs: number;
+  /** Milliseconds one whole request may take. */
+  requestTimeoutMs: number;
+  maxBodyBytes: number;
+}
+
+export const logLevels = ["fatal", "error", "warn", "info", "debug", "trace", "silent"] as const;
+export type LogLevel = (typeof logLevels)[number];
