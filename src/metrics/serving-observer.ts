@@ -1,0 +1,47 @@
+import type { FinishReason } from "../../scheduler/index.js";
+import type { ErrorCode } from "../errors.js";
+
+/** One finished choice. */
+export interface FinishedRequest {
+  reason: FinishReason;
+  promptTokens: number;
+  /** Prompt tokens whose KV was reused. */
+  cachedTokens: number;
+  completionTokens: number;
+  /** Arrival to last token. */
+  durationMs: number;
+}
+
+/** One decode call and the work around it. */
+export interface ObservedTick {
+  rows: number;
+  passes: number;
+  tokens: number;
+  decodeMs: number;
+  samplingMs: number;
+  /** Tick time that is neither decoding nor sampling. */
+  javascriptMs: number;
+}
+
+/** What the serving layer tells about its life; called synchronously from the tick loop, so it must be cheap. */
+export interface ServingObserver {
+  /** A sequence got a slot after `waitMs` in line. */
+  requestStarted(waitMs: number): void;
+  /** @param ttftMs arrival to first token */
+  firstToken(ttftMs: number): void;
+  /** @param gapMs time since the previous token of the same sequence */
+  nextToken(gapMs: number): void;
+  requestFinished(info: FinishedRequest): void;
+  requestRejected(code: ErrorCode): void;
+  tick(info: ObservedTick): void;
+}
+
+/** For tests and tools that do not measure. */
+export const silentObserver: ServingObserver = {
+  requestStarted() {},
+  firstToken() {},
+  nextToken() {},
+  requestFinished() {},
+  requestRejected() {},
+  tick() {},
+};
