@@ -1,4 +1,6 @@
-export type { FinishReason, SchedulerEvent } from "./events.js";
-export type { Row, SchedulerConfig, SlotOperation, TickPlan, TickResult } from "./ports.js";
-export { type PriorityClass, priorityClasses, type SequenceSpec } from "./sequence-spec.js";
-export type { SchedulerStats } from "./stats.js";
+export type { Rejection } from './admission.js';
+export type { FinishedEvent, FinishReason, SchedulerEvent } from './events.js';
+export type { Row, SchedulerConfig, SlotOperation, TickPlan, TickResult } from './ports.js';
+export { type PlannedTick, Scheduler } from './scheduler.js';
+export { type PriorityClass, priorityClasses, type SequenceSpec } from './sequence-spec.js';
+export type { SchedulerStats } from './stats.js';

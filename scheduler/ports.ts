@@ -30,7 +30,7 @@ export interface Row {
 /** Work on a slot's KV between two decode calls. */
 export type SlotOperation =
   /** Keep the first `keepTokens` positions; 0 clears the slot. */
-  { kind: "truncate"; slot: number; keepTokens: number };
+  { kind: 'truncate'; slot: number; keepTokens: number };
 
 /** One planned decode call; an "iteration" in Orca, a "step" in vLLM. Rows ascend by slot. */
 export interface TickPlan {
@@ -45,8 +45,8 @@ export interface TickPlan {
 
 export type TickResult =
   /** `sampledTokens[i]` belongs to `rows[i]`; -1 where the row was not sampled or sampling gave nothing. */
-  | { outcome: "decoded"; sampledTokens: readonly number[] }
+  | { outcome: 'decoded'; sampledTokens: readonly number[] }
   /** Nothing was decoded: these slots could not be brought into the planned state and are now empty. */
-  | { outcome: "slots-lost"; slots: readonly number[] }
+  | { outcome: 'slots-lost'; slots: readonly number[] }
   /** The decode call failed; what the planned slots hold is unknown. */
-  | { outcome: "failed"; message: string };
+  | { outcome: 'failed'; message: string };

@@ -1,5 +1,5 @@
 /** Highest first. */
-export const priorityClasses = ["interactive", "standard", "batch"] as const;
+export const priorityClasses = ['interactive', 'standard', 'batch'] as const;
 export type PriorityClass = (typeof priorityClasses)[number];
 
 /** One choice of one request, as it enters the scheduler. */

@@ -1,4 +1,4 @@
-import type { PriorityClass } from "./sequence-spec.js";
+import type { PriorityClass } from './sequence-spec.js';
 
 export interface SchedulerStats {
   waiting: number;

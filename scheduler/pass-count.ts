@@ -1,0 +1,26 @@
+import type { Row } from './ports.js';
+
+/**
+ * How many passes over the weights llama.cpp makes for these rows (`llama_batch_allocr::split_equal`, sequential):
+ * a pass takes consecutive slots from the lowest with tokens left, the same number of tokens from each, as many as
+ * the shortest has and as fit into the batch size.
+ * @param rows ascending by slot
+ */
+export function countPasses(rows: readonly Pick<Row, 'slot' | 'tokens'>[], batchTokens: number): number {
+  const remaining = rows.map((row) => row.tokens.length);
+  let passes = 0;
+  let lowest = 0;
+  for (;;) {
+    while (lowest < rows.length && remaining[lowest] === 0) lowest += 1;
+    if (lowest === rows.length) return passes;
+    let end = lowest + 1;
+    let tokensEach = remaining[lowest]!;
+    while (end < rows.length && rows[end]!.slot === rows[end - 1]!.slot + 1 && remaining[end]! > 0) {
+      tokensEach = Math.min(tokensEach, remaining[end]!);
+      end += 1;
+    }
+    const taken = Math.max(1, Math.min(tokensEach, Math.floor(batchTokens / (end - lowest))));
+    for (let index = lowest; index < end; index += 1) remaining[index]! -= taken;
+    passes += 1;
+  }
+}

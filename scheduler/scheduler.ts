@@ -1,0 +1,279 @@
+import { admit, type Rejection } from './admission.js';
+import { invariant } from './assert.js';
+import type { FinishReason, SchedulerEvent } from './events.js';
+import { generatedTokenWeight, promptTokenWeight } from './fair-share.js';
+import { countPasses } from './pass-count.js';
+import type { Row, SchedulerConfig, TickPlan, TickResult } from './ports.js';
+import { Sequence } from './sequence.js';
+import type { SequenceSpec } from './sequence-spec.js';
+import { type Slot, SlotPool } from './slot-pool.js';
+import type { SchedulerStats } from './stats.js';
+import { layOutRows, shareTokenBudget } from './tick-planner.js';
+import { WaitingQueue } from './waiting-queue.js';
+
+/** A sequence whose decode calls fail this often in a row ends with `error`. */
+export const maxFailedTicks = 3;
+
+/** What a tick needs to know, and what happened while it was planned. */
+export interface PlannedTick {
+  /** null: nothing to decode. */
+  plan: TickPlan | null;
+  events: SchedulerEvent[];
+}
+
+/**
+ * Decides, never acts: which sequence holds which slot and which tokens go into the next decode call.
+ * Synchronous and deterministic. Call `planTick`, run the plan, call `applyTick` with what came of it; in between,
+ * `submit`, `cancel` and `finish` may be called at any time. Times are milliseconds of one monotonic clock.
+ */
+export class Scheduler {
+  private readonly config: SchedulerConfig;
+  private readonly queue = new WaitingQueue();
+  private readonly pool: SlotPool;
+  private readonly sequences = new Map<number, Sequence>();
+  private readonly running = new Set<Sequence>();
+  private pendingEvents: SchedulerEvent[] = [];
+  private inFlight: TickPlan | null = null;
+  private ticks = 0;
+  private starts = 0;
+
+  constructor(config: SchedulerConfig) {
+    invariant(
+      config.slotCount >= 1 && config.slotCount <= 256,
+      () => `slotCount ${config.slotCount} is not 1 to 256`,
+    );
+    invariant(
+      config.batchTokens >= config.slotCount,
+      () => `batchTokens ${config.batchTokens} cannot hold a row per slot`,
+    );
+    this.config = config;
+    this.pool = new SlotPool(config.slotCount);
+  }
+
+  /** Takes all sequences into the line or none. */
+  submit(specs: readonly SequenceSpec[], nowMs: number): Rejection | null {
+    const line = {
+      waiting: this.queue.count,
+      waitingTokens: this.queue.promptTokens,
+      freeSlots: this.pool.freeCount,
+    };
+    const rejection = admit(specs, line, this.config);
+    if (rejection) return rejection;
+    for (const spec of specs) {
+      invariant(spec.prompt.length > 0 && spec.maxTokens > 0, () => `sequence ${spec.id} has nothing to do`);
+      invariant(!this.sequences.has(spec.id), () => `sequence id ${spec.id} is taken`);
+      const sequence = new Sequence(spec, nowMs);
+      this.sequences.set(spec.id, sequence);
+      this.queue.add(sequence);
+    }
+    return null;
+  }
+
+  /** Ends a sequence for its client's sake, in any state; its slot is free after the tick in flight. Idempotent. */
+  cancel(sequenceId: number): void {
+    this.end(sequenceId, 'cancelled');
+  }
+
+  /** Ends a sequence whose text is complete (a stop string appeared). Idempotent. */
+  finish(sequenceId: number): void {
+    this.end(sequenceId, 'stop');
+  }
+
+  planTick(nowMs: number): PlannedTick {
+    invariant(this.inFlight === null, () => 'planned a tick while one is in flight');
+    for (const sequence of this.queue.takeExpired(nowMs)) this.close(sequence, 'expired', null);
+    this.startWaiting(nowMs);
+    const shares = shareTokenBudget([...this.running], this.config.batchTokens);
+    const { rows, operations } = layOutRows(this.pool.slots, shares);
+    if (rows.length === 0) return { plan: null, events: this.takeEvents() };
+    this.assertRows(rows);
+    this.ticks += 1;
+    const tokens = rows.reduce((sum, row) => sum + row.tokens.length, 0);
+    const plan: TickPlan = {
+      tick: this.ticks,
+      operations,
+      rows,
+      passes: countPasses(rows, this.config.batchTokens),
+      tokens,
+    };
+    this.inFlight = plan;
+    return { plan, events: this.takeEvents() };
+  }
+
+  applyTick(result: TickResult): SchedulerEvent[] {
+    const plan = this.inFlight;
+    invariant(plan !== null, () => 'applied a tick that was not planned');
+    this.inFlight = null;
+    if (result.outcome === 'decoded') {
+      invariant(
+        result.sampledTokens.length === plan.rows.length,
+        () => 'sampled tokens do not match the rows',
+      );
+      plan.rows.forEach((row, index) => {
+        this.applyRow(row, result.sampledTokens[index]!);
+      });
+    } else if (result.outcome === 'slots-lost') this.applyLostSlots(plan, result.slots);
+    else this.applyFailure(plan, result.message);
+    this.closeEnding(plan);
+    return this.takeEvents();
+  }
+
+  get hasWork(): boolean {
+    return this.running.size > 0 || this.queue.count > 0 || this.pendingEvents.length > 0;
+  }
+
+  /** What each slot holds by the scheduler's account: positions, or null when unknown. For truth checks. */
+  slotTokens(): readonly (number | null)[] {
+    return this.pool.slots.map((slot) => slot.kvTokens);
+  }
+
+  /** The engine disagrees about a free slot: nothing of it is reused. */
+  forgetSlot(index: number): void {
+    const slot = this.pool.slots[index]!;
+    this.emptySlot(slot, null);
+  }
+
+  stats(): SchedulerStats {
+    let prefilling = 0;
+    for (const sequence of this.running) if (sequence.isPrefilling) prefilling += 1;
+    const { cachedCount, freeCount } = this.pool;
+    return {
+      waiting: this.queue.count,
+      waitingTokens: this.queue.promptTokens,
+      waitingByClass: this.queue.countByClass(),
+      running: this.running.size,
+      prefilling,
+      decoding: this.running.size - prefilling,
+      slotCount: this.config.slotCount,
+      cachedSlots: cachedCount,
+      emptySlots: freeCount - cachedCount,
+    };
+  }
+
+  private startWaiting(nowMs: number): void {
+    while (this.pool.freeCount > 0) {
+      const sequence = this.queue.next();
+      if (!sequence) return;
+      this.queue.remove(sequence);
+      const { slot, cachedTokens } = this.pool.acquire(sequence);
+      sequence.start(slot.index, this.starts, cachedTokens);
+      this.starts += 1;
+      this.running.add(sequence);
+      this.charge(sequence, (sequence.spec.prompt.length - cachedTokens) * promptTokenWeight);
+      this.pendingEvents.push({
+        type: 'started',
+        sequenceId: sequence.spec.id,
+        slot: slot.index,
+        waitMs: nowMs - sequence.arrivalMs,
+      });
+    }
+  }
+
+  private applyRow(row: Row, token: number): void {
+    const slot = this.pool.slots[row.slot]!;
+    const sequence = slot.owner!;
+    sequence.computedTokens += row.tokens.length;
+    sequence.failedTicks = 0;
+    slot.kvTokens = sequence.computedTokens;
+    if (!row.sample || sequence.endingReason) return;
+    if (token < 0) {
+      this.close(sequence, 'error', 'no token could be sampled');
+      return;
+    }
+    sequence.generatedTokens += 1;
+    this.charge(sequence, generatedTokenWeight);
+    if (this.config.endTokens.has(token) && !sequence.spec.ignoreEndToken) {
+      this.close(sequence, 'stop', null);
+      return;
+    }
+    sequence.append(token);
+    const index = sequence.generatedTokens - 1;
+    this.pendingEvents.push({ type: 'token', sequenceId: row.sequenceId, token, index });
+    if (sequence.generatedTokens >= sequence.spec.maxTokens) this.close(sequence, 'length', null);
+  }
+
+  private applyLostSlots(plan: TickPlan, lost: readonly number[]): void {
+    for (const operation of plan.operations) this.pool.slots[operation.slot]!.kvTokens = operation.keepTokens;
+    for (const index of lost) this.emptySlot(this.pool.slots[index]!, 0);
+  }
+
+  private applyFailure(plan: TickPlan, message: string): void {
+    for (const row of plan.rows) {
+      const slot = this.pool.slots[row.slot]!;
+      const sequence = slot.owner!;
+      this.emptySlot(slot, null);
+      sequence.failedTicks += 1;
+      if (sequence.failedTicks >= maxFailedTicks) this.close(sequence, 'error', message);
+    }
+  }
+
+  private emptySlot(slot: Slot, kvTokens: number | null): void {
+    slot.kvTokens = kvTokens;
+    slot.cached = new Uint32Array(0);
+    slot.owner?.forgetComputed();
+  }
+
+  private closeEnding(plan: TickPlan): void {
+    for (const { sequenceId } of plan.rows) {
+      const sequence = this.sequences.get(sequenceId);
+      if (sequence?.endingReason) this.close(sequence, sequence.endingReason, null);
+    }
+  }
+
+  private end(sequenceId: number, reason: FinishReason): void {
+    const sequence = this.sequences.get(sequenceId);
+    if (!sequence) return;
+    const isInFlight = this.inFlight?.rows.some((row) => row.sequenceId === sequenceId) ?? false;
+    if (isInFlight) sequence.endingReason ??= reason;
+    else this.close(sequence, reason, null);
+  }
+
+  private close(sequence: Sequence, reason: FinishReason, message: string | null): void {
+    if (sequence.state === 'finished') return;
+    if (sequence.state === 'waiting') this.queue.remove(sequence);
+    else {
+      this.pool.release(sequence);
+      this.running.delete(sequence);
+    }
+    sequence.state = 'finished';
+    this.sequences.delete(sequence.spec.id);
+    const { generatedTokens, cachedTokens } = sequence;
+    this.pendingEvents.push({
+      type: 'finished',
+      sequenceId: sequence.spec.id,
+      reason,
+      generatedTokens,
+      cachedTokens,
+      message,
+    });
+  }
+
+  private charge(sequence: Sequence, cost: number): void {
+    this.queue.fairShare(sequence.spec.priorityClass).charge(sequence.spec.tenant, cost);
+  }
+
+  private takeEvents(): SchedulerEvent[] {
+    const events = this.pendingEvents;
+    this.pendingEvents = [];
+    return events;
+  }
+
+  private assertRows(rows: readonly Row[]): void {
+    let tokens = 0;
+    let lastSlot = -1;
+    for (const row of rows) {
+      tokens += row.tokens.length;
+      invariant(row.slot > lastSlot, () => `row of slot ${row.slot} follows slot ${lastSlot}`);
+      invariant(row.tokens.length > 0, () => `row of slot ${row.slot} is empty`);
+      invariant(
+        row.firstPosition + row.tokens.length <= this.config.contextTokens,
+        () => `row of slot ${row.slot} leaves the window`,
+      );
+      lastSlot = row.slot;
+    }
+    invariant(
+      tokens <= this.config.batchTokens,
+      () => `${tokens} tokens exceed the batch of ${this.config.batchTokens}`,
+    );
+  }
+}

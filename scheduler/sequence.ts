@@ -1,0 +1,82 @@
+import { invariant } from './assert.js';
+import type { FinishReason } from './events.js';
+import type { SequenceSpec } from './sequence-spec.js';
+
+/**
+ * waiting -> running -> finished, or waiting -> finished. A running sequence is prefilling until the first token is
+ * sampled. "Sequence" and `computedTokens` as in vLLM.
+ */
+export type SequenceState = 'waiting' | 'running' | 'finished';
+
+/** The token state of one choice of one request. */
+export class Sequence {
+  readonly spec: SequenceSpec;
+  readonly arrivalMs: number;
+  state: SequenceState = 'waiting';
+  slot: number | null = null;
+  /** Rank in which sequences got their slots; prefill is given in this order. */
+  startRank = -1;
+  /** Tokens whose KV is in the slot. */
+  computedTokens = 0;
+  cachedTokens = 0;
+  generatedTokens = 0;
+  /** Consecutive decode calls with this sequence that failed. */
+  failedTicks = 0;
+  /** Set when it must end but its row is in flight. */
+  endingReason: FinishReason | null = null;
+  private tokens: Uint32Array;
+  private knownTokens: number;
+
+  constructor(spec: SequenceSpec, arrivalMs: number) {
+    this.spec = spec;
+    this.arrivalMs = arrivalMs;
+    this.tokens = spec.prompt;
+    this.knownTokens = spec.prompt.length;
+  }
+
+  /** Tokens known but not yet computed; 1 when decoding. */
+  get pendingTokens(): number {
+    return this.knownTokens - this.computedTokens;
+  }
+
+  get isPrefilling(): boolean {
+    return this.state === 'running' && this.generatedTokens === 0;
+  }
+
+  /** Tokens of KV the sequence needs at most. */
+  get windowTokens(): number {
+    return this.spec.prompt.length + this.spec.maxTokens;
+  }
+
+  start(slot: number, rank: number, cachedTokens: number): void {
+    invariant(this.state === 'waiting', () => `sequence ${this.spec.id} started while ${this.state}`);
+    this.state = 'running';
+    this.slot = slot;
+    this.startRank = rank;
+    this.computedTokens = cachedTokens;
+    this.cachedTokens = cachedTokens;
+    this.tokens = new Uint32Array(this.windowTokens);
+    this.tokens.set(this.spec.prompt);
+  }
+
+  append(token: number): void {
+    this.tokens[this.knownTokens] = token;
+    this.knownTokens += 1;
+  }
+
+  /** A view of the next `count` tokens to compute. */
+  nextTokens(count: number): Uint32Array {
+    return this.tokens.subarray(this.computedTokens, this.computedTokens + count);
+  }
+
+  /** A view of the tokens whose KV is in the slot. */
+  computed(): Uint32Array {
+    return this.tokens.subarray(0, this.computedTokens);
+  }
+
+  /** The slot's KV is gone: everything known must be computed again. Sampler state is not touched. */
+  forgetComputed(): void {
+    this.computedTokens = 0;
+    this.cachedTokens = 0;
+  }
+}

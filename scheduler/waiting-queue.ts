@@ -1,0 +1,145 @@
+import { FairShare } from './fair-share.js';
+import type { Sequence } from './sequence.js';
+import { type PriorityClass, priorityClasses } from './sequence-spec.js';
+
+/** A sequence of a lower class that has waited this much longer than one of the next higher class goes first. */
+export const classAgingMs = 30_000;
+const maxAccountsPerClass = 10_000;
+
+class ClassQueue {
+  readonly fairShare = new FairShare(maxAccountsPerClass);
+  /** Per tenant in order of arrival. */
+  readonly lines = new Map<string, Map<number, Sequence>>();
+  count = 0;
+
+  add(sequence: Sequence): void {
+    const { tenant, id } = sequence.spec;
+    this.fairShare.join(tenant);
+    const line = this.lines.get(tenant) ?? new Map<number, Sequence>();
+    this.lines.set(tenant, line);
+    line.set(id, sequence);
+    this.count += 1;
+  }
+
+  remove(sequence: Sequence): boolean {
+    const { tenant, id } = sequence.spec;
+    const line = this.lines.get(tenant);
+    if (!line?.delete(id)) return false;
+    if (line.size === 0) this.lines.delete(tenant);
+    this.fairShare.leave(tenant);
+    this.count -= 1;
+    return true;
+  }
+
+  /** The head of the least served tenant's line, and when the oldest head arrived. */
+  next(): { sequence: Sequence; oldestArrivalMs: number } | null {
+    let chosen: Sequence | null = null;
+    let leastServed = Number.POSITIVE_INFINITY;
+    let oldestArrivalMs = Number.POSITIVE_INFINITY;
+    for (const [tenant, line] of this.lines) {
+      const head: Sequence = line.values().next().value!;
+      oldestArrivalMs = Math.min(oldestArrivalMs, head.arrivalMs);
+      const served = this.fairShare.served(tenant);
+      if (served < leastServed || (served === leastServed && head.spec.id < chosen!.spec.id)) {
+        leastServed = served;
+        chosen = head;
+      }
+    }
+    return chosen && { sequence: chosen, oldestArrivalMs };
+  }
+}
+
+/**
+ * The line for slots: by class with aging, inside a class the least served tenant, inside a tenant FIFO.
+ * Its bounds are kept by admission.
+ */
+export class WaitingQueue {
+  private readonly classes = new Map<PriorityClass, ClassQueue>(
+    priorityClasses.map((name) => [name, new ClassQueue()]),
+  );
+  private earliestDeadlineMs = Number.POSITIVE_INFINITY;
+  private totalCount = 0;
+  private totalTokens = 0;
+
+  get count(): number {
+    return this.totalCount;
+  }
+
+  get promptTokens(): number {
+    return this.totalTokens;
+  }
+
+  countByClass(): Record<PriorityClass, number> {
+    return {
+      interactive: this.of('interactive').count,
+      standard: this.of('standard').count,
+      batch: this.of('batch').count,
+    };
+  }
+
+  fairShare(priorityClass: PriorityClass): FairShare {
+    return this.of(priorityClass).fairShare;
+  }
+
+  tenantsWaiting(priorityClass: PriorityClass): Iterable<string> {
+    return this.of(priorityClass).lines.keys();
+  }
+
+  add(sequence: Sequence): void {
+    this.of(sequence.spec.priorityClass).add(sequence);
+    this.totalCount += 1;
+    this.totalTokens += sequence.spec.prompt.length;
+    this.earliestDeadlineMs = Math.min(
+      this.earliestDeadlineMs,
+      sequence.spec.deadlineMs ?? Number.POSITIVE_INFINITY,
+    );
+  }
+
+  /** @returns false if it was not waiting */
+  remove(sequence: Sequence): boolean {
+    if (!this.of(sequence.spec.priorityClass).remove(sequence)) return false;
+    this.totalCount -= 1;
+    this.totalTokens -= sequence.spec.prompt.length;
+    return true;
+  }
+
+  /** Who should get the next free slot; it stays in the line. */
+  next(): Sequence | null {
+    let chosen: Sequence | null = null;
+    let earliestMs = Number.POSITIVE_INFINITY;
+    priorityClasses.forEach((name, rank) => {
+      const candidate = this.of(name).next();
+      if (!candidate) return;
+      const agedArrivalMs = candidate.oldestArrivalMs + rank * classAgingMs;
+      if (agedArrivalMs < earliestMs) {
+        earliestMs = agedArrivalMs;
+        chosen = candidate.sequence;
+      }
+    });
+    return chosen;
+  }
+
+  /** Takes out every sequence whose deadline has passed. */
+  takeExpired(nowMs: number): Sequence[] {
+    if (nowMs < this.earliestDeadlineMs) return [];
+    const expired: Sequence[] = [];
+    this.earliestDeadlineMs = Number.POSITIVE_INFINITY;
+    for (const sequence of this.all()) {
+      const deadlineMs = sequence.spec.deadlineMs ?? Number.POSITIVE_INFINITY;
+      if (deadlineMs <= nowMs) expired.push(sequence);
+      else this.earliestDeadlineMs = Math.min(this.earliestDeadlineMs, deadlineMs);
+    }
+    for (const sequence of expired) this.remove(sequence);
+    return expired;
+  }
+
+  private *all(): Generator<Sequence> {
+    for (const queue of this.classes.values()) {
+      for (const line of queue.lines.values()) yield* line.values();
+    }
+  }
+
+  private of(priorityClass: PriorityClass): ClassQueue {
+    return this.classes.get(priorityClass)!;
+  }
+}
