@@ -1,5 +1,5 @@
-import type { FinishReason } from "../../scheduler/index.js";
-import type { ErrorCode } from "../errors.js";
+import type { FinishReason } from '../../scheduler/index.js';
+import type { ErrorCode } from '../errors.js';
 
 /** One finished choice. */
 export interface FinishedRequest {
