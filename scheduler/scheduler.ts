@@ -127,8 +127,8 @@ export class Scheduler {
     return this.pool.slots.map((slot) => slot.kvTokens);
   }
 
-  /** The engine disagrees about a free slot: nothing of it is reused. */
-  forgetSlot(index: number): void {
+  /** The engine holds something else than the account says: the slot is emptied and its owner computes again. */
+  loseSlot(index: number): void {
     const slot = this.pool.slots[index]!;
     this.emptySlot(slot, null);
   }

@@ -1,6 +1,6 @@
-import type { FinishReason, PriorityClass, SchedulerStats } from "../../scheduler/index.js";
-import type { SamplingParameters } from "../engine/sampling-parameters.js";
-import type { TextCodec } from "../engine/text-codec.js";
+import type { FinishReason, PriorityClass, SchedulerStats } from '../../scheduler/index.js';
+import type { SamplingParameters } from '../engine/sampling-parameters.js';
+import type { TextCodec } from '../engine/text-codec.js';
 
 /** What the client asked, validated and tokenised. Choices are numbered prompt by prompt: `prompt * n + choice`. */
 export interface GenerationRequest {
@@ -31,8 +31,8 @@ export interface ChoiceUsage {
 
 /** In order per choice: any number of `text`, then exactly one `finished`. Serialisable. */
 export type GenerationEvent =
-  | { type: "text"; choice: number; text: string; tokens: readonly number[] }
-  | { type: "finished"; choice: number; reason: FinishReason; usage: ChoiceUsage };
+  | { type: 'text'; choice: number; text: string; tokens: readonly number[] }
+  | { type: 'finished'; choice: number; reason: FinishReason; usage: ChoiceUsage };
 
 export interface ModelDescription {
   /** The id clients see in /v1/models. */
@@ -47,7 +47,7 @@ export interface ModelDescription {
   slotCount: number;
 }
 
-export type ServingState = "loading" | "ready" | "draining" | "failed";
+export type ServingState = 'loading' | 'ready' | 'draining' | 'failed';
 
 /**
  * The boundary between everything that talks to clients and everything that decides and computes.

@@ -1,0 +1,46 @@
+import type { TickPlan, TickResult } from '../../scheduler/index.js';
+import type { SamplingParameters } from './sampling-parameters.js';
+import type { TextCodec } from './text-codec.js';
+
+export interface TickTimings {
+  /** The one native decode call. */
+  decodeMs: number;
+  /** From the end of decode until every row has its token. */
+  samplingMs: number;
+}
+
+/**
+ * What computes. Slots are numbered 0 to slotCount - 1; sequences are known by the scheduler's ids.
+ * Nothing may be called while a `run` is pending, except opening and closing samplers.
+ */
+export interface Engine {
+  readonly slotCount: number;
+  /** Tokens one slot can hold. */
+  readonly contextTokens: number;
+  /** Most tokens in one decode call. */
+  readonly batchTokens: number;
+  readonly endTokens: ReadonlySet<number>;
+  /**
+   * Applies the plan's operations, decodes its rows in one native call and samples them in parallel.
+   * The native call has started when this returns; work done before awaiting it runs in its shadow.
+   * Never rejects for a failed decode: that is an outcome.
+   */
+  run(plan: TickPlan): Promise<{ result: TickResult; timings: TickTimings }>;
+  /** Before the sequence's first sampled row is sampled; kept until closed, so a seed runs on from token to token. */
+  openSampler(sequenceId: number, sampling: SamplingParameters, prompt: Uint32Array): void;
+  closeSampler(sequenceId: number): void;
+  /** Positions the native side holds for a slot. */
+  slotTokens(slot: number): number;
+  close(): Promise<void>;
+}
+
+/** A loaded model: what computes, and what speaks its language. */
+export interface ModelRuntime {
+  engine: Engine;
+  codec: TextCodec;
+  /** Name for clients, without path or file ending. */
+  name: string;
+  sizeBytes: number;
+  /** Most compute threads a tick may use. */
+  threads: number;
+}

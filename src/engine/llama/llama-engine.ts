@@ -1,0 +1,116 @@
+import type { LlamaContext, LlamaModel } from 'node-llama-cpp';
+import type { Row, SlotOperation, TickPlan, TickResult } from '../../../scheduler/index.js';
+import type { Engine, TickTimings } from '../engine.js';
+import type { SamplingParameters } from '../sampling-parameters.js';
+import {
+  type NativeContext,
+  type NativeSampler,
+  openNativeContext,
+  samplerConfig,
+} from './native-context.js';
+
+const lastTokenOnly = (length: number) => Uint32Array.of(length - 1);
+const none = new Uint32Array(0);
+
+interface SampledRow {
+  rowIndex: number;
+  batchIndex: number;
+  sequenceId: number;
+}
+
+/** llama.cpp in this process: one native decode call per tick, all rows sampled in parallel on libuv's pool. */
+export class LlamaEngine implements Engine {
+  readonly slotCount: number;
+  readonly contextTokens: number;
+  readonly batchTokens: number;
+  readonly endTokens: ReadonlySet<number>;
+  private readonly context: LlamaContext;
+  private readonly native: NativeContext;
+  private readonly createSampler: () => NativeSampler;
+  private readonly samplers = new Map<number, NativeSampler>();
+
+  /** @param context created with one sequence per slot and `batchSize` as the tick's token limit */
+  constructor(model: LlamaModel, context: LlamaContext) {
+    const { native, createSampler } = openNativeContext(model, context);
+    this.context = context;
+    this.native = native;
+    this.createSampler = createSampler;
+    this.slotCount = context.totalSequences;
+    this.contextTokens = context.contextSize;
+    this.batchTokens = context.batchSize;
+    this.endTokens = new Set([...model.iterateAllTokens()].filter((token) => model.isEogToken(token)));
+  }
+
+  openSampler(sequenceId: number, sampling: SamplingParameters, prompt: Uint32Array): void {
+    const sampler = this.createSampler();
+    sampler.applyConfig(samplerConfig(sampling, prompt, this.endTokens, this.contextTokens));
+    this.samplers.set(sequenceId, sampler);
+  }
+
+  closeSampler(sequenceId: number): void {
+    this.samplers.get(sequenceId)?.dispose();
+    this.samplers.delete(sequenceId);
+  }
+
+  slotTokens(slot: number): number {
+    return this.native.getSequenceKvCacheMaxPosition(slot) + 1;
+  }
+
+  async run(plan: TickPlan): Promise<{ result: TickResult; timings: TickTimings }> {
+    const lostSlots = this.applyOperations(plan.operations);
+    if (lostSlots.length > 0) {
+      return { result: { outcome: 'slots-lost', slots: lostSlots }, timings: { decodeMs: 0, samplingMs: 0 } };
+    }
+    const startedMs = performance.now();
+    const sampledRows = this.fillBatch(plan);
+    try {
+      await this.native.decodeBatch();
+    } catch (error) {
+      const timings = { decodeMs: performance.now() - startedMs, samplingMs: 0 };
+      return { result: { outcome: 'failed', message: `decode failed: ${String(error)}` }, timings };
+    }
+    const decodedMs = performance.now();
+    const sampledTokens = await this.sample(plan.rows, sampledRows);
+    const timings = { decodeMs: decodedMs - startedMs, samplingMs: performance.now() - decodedMs };
+    return { result: { outcome: 'decoded', sampledTokens }, timings };
+  }
+
+  async close(): Promise<void> {
+    for (const sequenceId of [...this.samplers.keys()]) this.closeSampler(sequenceId);
+    await this.context.dispose();
+  }
+
+  /** @returns slots that had to be emptied, because this model cannot forget a tail */
+  private applyOperations(operations: readonly SlotOperation[]): number[] {
+    const lostSlots: number[] = [];
+    for (const { slot, keepTokens } of operations) {
+      if (keepTokens > 0 && this.native.removeTokenCellsFromSequence(slot, keepTokens, -1)) continue;
+      this.native.disposeSequence(slot);
+      if (keepTokens > 0) lostSlots.push(slot);
+    }
+    return lostSlots;
+  }
+
+  private fillBatch(plan: TickPlan): SampledRow[] {
+    const sampledRows: SampledRow[] = [];
+    this.native.initBatch(plan.tokens);
+    plan.rows.forEach(({ slot, firstPosition, tokens, sample, sequenceId }, rowIndex) => {
+      const logitIndexes = sample ? lastTokenOnly(tokens.length) : none;
+      const [batchIndex] = this.native.addToBatch(slot, firstPosition, tokens, logitIndexes);
+      if (batchIndex !== undefined) sampledRows.push({ rowIndex, batchIndex, sequenceId });
+    });
+    return sampledRows;
+  }
+
+  private async sample(rows: readonly Row[], sampledRows: readonly SampledRow[]): Promise<number[]> {
+    const tokens = new Array<number>(rows.length).fill(-1);
+    await Promise.all(
+      sampledRows.map(async ({ rowIndex, batchIndex, sequenceId }) => {
+        const sampler = this.samplers.get(sequenceId);
+        if (!sampler) throw new Error(`sequence ${sequenceId} has no sampler`);
+        tokens[rowIndex] = await this.native.sampleToken(batchIndex, sampler);
+      }),
+    );
+    return tokens;
+  }
+}

@@ -1,0 +1,51 @@
+import { statSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { basename } from 'node:path';
+import type { ModelRuntime } from '../engine.js';
+import { type ContextShape, chooseContextShape } from './context-shape.js';
+import { LlamaCodec } from './llama-codec.js';
+import { LlamaEngine } from './llama-engine.js';
+
+export interface LlamaRuntimeOptions extends ContextShape {
+  modelPath: string;
+  batchTokens: number;
+  /** null: the cores of the machine. */
+  threads: number | null;
+  /** Called with 0 to 1. */
+  onLoadProgress?: (fraction: number) => void;
+}
+
+/** @throws Error in plain words when the file is no model or the context does not fit into memory */
+export async function loadLlamaRuntime(options: LlamaRuntimeOptions): Promise<ModelRuntime> {
+  const { getLlama, LlamaLogLevel } = await import('node-llama-cpp');
+  const threads = options.threads ?? availableParallelism();
+  const llama = await getLlama({
+    build: 'never',
+    skipDownload: true,
+    progressLogs: false,
+    logLevel: LlamaLogLevel.error,
+    maxThreads: threads,
+  });
+  const { onLoadProgress } = options;
+  const model = await llama.loadModel({
+    modelPath: options.modelPath,
+    ...(onLoadProgress && { onLoadProgress }),
+  });
+  const { slots, contextTokens } = await chooseContextShape(model, options);
+  const context = await model.createContext({
+    sequences: slots,
+    contextSize: contextTokens,
+    batchSize: Math.max(options.batchTokens, slots),
+    threads,
+    flashAttention: 'auto',
+    failedCreationRemedy: false,
+  });
+  const engine = new LlamaEngine(model, context);
+  return {
+    engine,
+    codec: new LlamaCodec(model),
+    name: basename(options.modelPath).replace(/\.gguf$/i, ''),
+    sizeBytes: statSync(options.modelPath).size,
+    threads,
+  };
+}

@@ -1,0 +1,243 @@
+import {
+  type Rejection,
+  Scheduler,
+  type SchedulerEvent,
+  type SchedulerStats,
+  type SequenceSpec,
+} from '../../scheduler/index.js';
+import type { Engine, ModelRuntime } from '../engine/engine.js';
+import type { TextCodec } from '../engine/text-codec.js';
+import { ServiceError } from '../errors.js';
+import type { ServingObserver } from '../metrics/serving-observer.js';
+import { LiveChoice, LiveRequest } from './live-request.js';
+import type {
+  GenerationEvent,
+  GenerationRequest,
+  ModelDescription,
+  ServingCore,
+  ServingState,
+} from './serving-core.js';
+import { TickLoop } from './tick-loop.js';
+import { WaitEstimator } from './wait-estimator.js';
+
+export interface LocalServingCoreOptions {
+  runtime: ModelRuntime;
+  model: ModelDescription;
+  /** Most sequences, and most prompt tokens, that wait for a slot. */
+  limits: { maxWaiting: number; maxWaitingTokens: number };
+  observer: ServingObserver;
+  /** Monotonic milliseconds. */
+  nowMs: () => number;
+  /** Faults that no client can be told about. */
+  onFault: (message: string, error: unknown) => void;
+}
+
+/** The serving core in this process: scheduler, engine and the text side of every live request. */
+export class LocalServingCore implements ServingCore {
+  readonly model: ModelDescription;
+  readonly codec: TextCodec;
+  private readonly options: LocalServingCoreOptions;
+  private readonly engine: Engine;
+  private readonly scheduler: Scheduler;
+  private readonly loop: TickLoop;
+  private readonly loopEnded: Promise<void>;
+  private readonly waitEstimator = new WaitEstimator();
+  private readonly requests = new Map<string, LiveRequest>();
+  private readonly choices = new Map<number, LiveChoice>();
+  private nextSequenceId = 1;
+  private currentState: ServingState = 'ready';
+  private onIdle: (() => void) | null = null;
+  private closed: Promise<void> | null = null;
+
+  constructor(options: LocalServingCoreOptions) {
+    const { runtime, limits, observer, nowMs } = options;
+    this.options = options;
+    this.model = options.model;
+    this.codec = runtime.codec;
+    this.engine = runtime.engine;
+    const { slotCount, contextTokens, batchTokens, endTokens } = runtime.engine;
+    this.scheduler = new Scheduler({ slotCount, contextTokens, batchTokens, endTokens, ...limits });
+    const deliver = (events: readonly SchedulerEvent[]) => this.deliver(events);
+    this.loop = new TickLoop({ scheduler: this.scheduler, engine: this.engine, deliver, observer, nowMs });
+    this.loopEnded = this.loop.run().catch((error) => this.fail(error));
+  }
+
+  get state(): ServingState {
+    return this.currentState;
+  }
+
+  assertAccepting(): void {
+    this.assertReady();
+    const { waiting, waitingTokens, cachedSlots, emptySlots } = this.scheduler.stats();
+    const { maxWaiting, maxWaitingTokens } = this.options.limits;
+    const freeSlots = cachedSlots + emptySlots;
+    if (waiting >= maxWaiting + freeSlots)
+      throw this.rejected({ reason: 'waiting', waiting, limit: maxWaiting });
+    if (freeSlots === 0 && waitingTokens >= maxWaitingTokens) {
+      throw this.rejected({ reason: 'waiting-tokens', waitingTokens, limit: maxWaitingTokens });
+    }
+  }
+
+  submit(request: GenerationRequest, onEvent: (event: GenerationEvent) => void): void {
+    this.assertReady();
+    if (this.requests.has(request.id))
+      throw new ServiceError('invalid_value', `request id ${request.id} is in use`);
+    const nowMs = this.options.nowMs();
+    const specs = request.prompts.flatMap((prompt) =>
+      Array.from({ length: request.choicesPerPrompt }, () => this.sequenceSpec(request, prompt, nowMs)),
+    );
+    const rejection = this.scheduler.submit(specs, nowMs);
+    if (rejection) throw this.rejected(rejection);
+    const live = new LiveRequest(request, nowMs, onEvent, (error) => {
+      this.options.onFault(`listener of ${request.id} failed`, error);
+      this.abort(request.id);
+    });
+    this.requests.set(request.id, live);
+    specs.forEach((spec, index) => {
+      const choice = new LiveChoice(live, spec, index, this.codec);
+      live.choices.set(spec.id, choice);
+      this.choices.set(spec.id, choice);
+    });
+    this.loop.wake();
+  }
+
+  abort(requestId: string): void {
+    const live = this.requests.get(requestId);
+    if (!live) return;
+    live.silence();
+    this.requests.delete(requestId);
+    for (const sequenceId of live.choices.keys()) this.scheduler.cancel(sequenceId);
+    this.loop.wake();
+  }
+
+  stats(): SchedulerStats {
+    return this.scheduler.stats();
+  }
+
+  close(deadlineMs: number): Promise<void> {
+    this.closed ??= this.drain(deadlineMs);
+    return this.closed;
+  }
+
+  private async drain(deadlineMs: number): Promise<void> {
+    if (this.currentState === 'ready') this.currentState = 'draining';
+    if (this.choices.size > 0 && this.currentState === 'draining') {
+      const idle = new Promise<void>((resolve) => {
+        this.onIdle = resolve;
+      });
+      let timer: NodeJS.Timeout | undefined;
+      const deadline = new Promise<void>((resolve) => {
+        timer = setTimeout(resolve, deadlineMs);
+      });
+      await Promise.race([idle, deadline]);
+      clearTimeout(timer);
+      for (const sequenceId of this.choices.keys()) this.scheduler.cancel(sequenceId);
+      this.loop.wake();
+      if (this.choices.size > 0) await idle;
+    }
+    this.loop.stop();
+    await this.loopEnded;
+    await this.engine.close();
+  }
+
+  private assertReady(): void {
+    if (this.currentState === 'ready') return;
+    if (this.currentState === 'failed')
+      throw this.reject('engine_failed', 'the engine has failed; restart the server');
+    throw this.reject('draining', 'the server is shutting down', 5);
+  }
+
+  private sequenceSpec(request: GenerationRequest, prompt: Uint32Array, nowMs: number): SequenceSpec {
+    const id = this.nextSequenceId;
+    this.nextSequenceId += 1;
+    const { priorityClass, tenant, queueTimeoutMs } = request;
+    return {
+      id,
+      prompt,
+      maxTokens: request.maxTokens ?? Math.max(1, this.engine.contextTokens - prompt.length),
+      ignoreEndToken: request.sampling.ignoreEndToken,
+      priorityClass,
+      tenant,
+      deadlineMs: queueTimeoutMs === null ? null : nowMs + queueTimeoutMs,
+    };
+  }
+
+  private deliver(events: readonly SchedulerEvent[]): void {
+    for (const event of events) {
+      const choice = this.choices.get(event.sequenceId);
+      if (choice) this.deliverTo(choice, event);
+    }
+  }
+
+  private deliverTo(choice: LiveChoice, event: SchedulerEvent): void {
+    const { observer, nowMs } = this.options;
+    if (event.type === 'started') {
+      const { sampling } = choice.live.request;
+      const seed = (sampling.seed + choice.choice) >>> 0;
+      this.engine.openSampler(event.sequenceId, { ...sampling, seed }, choice.spec.prompt);
+      observer.requestStarted(event.waitMs);
+    } else if (event.type === 'token') {
+      if (choice.takeToken(event.token, nowMs(), observer)) this.scheduler.finish(event.sequenceId);
+    } else {
+      this.engine.closeSampler(event.sequenceId);
+      this.choices.delete(event.sequenceId);
+      choice.live.choices.delete(event.sequenceId);
+      if (event.message) this.options.onFault(`sequence ${event.sequenceId}: ${event.message}`, null);
+      observer.requestFinished(choice.finish(event, nowMs()));
+      this.waitEstimator.finished(nowMs());
+      if (choice.live.choices.size === 0) this.requests.delete(choice.live.request.id);
+      if (this.choices.size === 0) this.onIdle?.();
+    }
+  }
+
+  /** An invariant is broken: nothing can be trusted any more, but every client is told. */
+  private fail(error: unknown): void {
+    this.currentState = 'failed';
+    this.options.onFault('the tick loop has failed', error);
+    const events = [...this.choices.keys()].map(
+      (sequenceId): SchedulerEvent => ({
+        type: 'finished',
+        sequenceId,
+        reason: 'error',
+        generatedTokens: 0,
+        cachedTokens: 0,
+        message: 'the tick loop has failed',
+      }),
+    );
+    this.deliver(events);
+  }
+
+  private rejected(rejection: Rejection): ServiceError {
+    switch (rejection.reason) {
+      case 'window': {
+        const { promptTokens, maxTokens, limit } = rejection;
+        return this.reject(
+          'context_length_exceeded',
+          `This model's maximum context length is ${limit} tokens. However, you requested ${promptTokens + maxTokens} ` +
+            `tokens (${promptTokens} in the prompt, ${maxTokens} in the completion).`,
+        );
+      }
+      case 'waiting':
+        return this.reject(
+          'queue_full',
+          `the line is full: ${rejection.waiting} requests wait, the limit is ${rejection.limit}`,
+          this.waitEstimator.retryAfterSeconds(rejection.waiting),
+        );
+      case 'waiting-tokens':
+        return this.reject(
+          'queue_full',
+          `the line is full: ${rejection.waitingTokens} prompt tokens wait, the limit is ${rejection.limit}`,
+          this.waitEstimator.retryAfterSeconds(this.scheduler.stats().waiting),
+        );
+    }
+  }
+
+  private reject(
+    code: 'context_length_exceeded' | 'queue_full' | 'draining' | 'engine_failed',
+    message: string,
+    retryAfterSeconds?: number,
+  ): ServiceError {
+    this.options.observer.requestRejected(code);
+    return new ServiceError(code, message, retryAfterSeconds === undefined ? {} : { retryAfterSeconds });
+  }
+}
