@@ -1,0 +1,80 @@
+import { createHash, randomBytes } from 'node:crypto';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { ServiceError } from '../../errors.js';
+import type { GenerationRequest, ModelDescription } from '../../serving/serving-core.js';
+import type { GenerationOptions } from '../parameters/generation-options.js';
+import type { RouteContext } from '../route-context.js';
+import type { AnswerIdentity, AnswerShape } from './answer-shape.js';
+import { collectAnswer } from './collect-answer.js';
+import { type StreamLimits, streamAnswer } from './stream-answer.js';
+
+const streamLimits: StreamLimits = {
+  pingMs: 15_000,
+  drainTimeoutMs: 60_000,
+  maxHeldCharacters: 256 * 1024,
+};
+
+/** Submits a validated request and answers it, whole or as a stream. The same for chat and completions. */
+export async function answerRequest(
+  context: RouteContext,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  prompts: readonly Uint32Array[],
+  options: GenerationOptions,
+  shape: AnswerShape,
+): Promise<unknown> {
+  const { core, config } = context;
+  requireRoomForChoices(context, prompts.length, options.choicesPerPrompt);
+  const identity = newIdentity(shape, core.model);
+  const generation: GenerationRequest = {
+    id: identity.id,
+    prompts,
+    choicesPerPrompt: options.choicesPerPrompt,
+    maxTokens: options.maxTokens,
+    sampling: options.sampling,
+    stopStrings: options.stopStrings,
+    priorityClass: 'interactive',
+    tenant: request.tenant,
+    queueTimeoutMs: config.queueTimeoutMs,
+  };
+  if (!options.stream) {
+    const answer = await collectAnswer(reply.raw, core, generation, config.requestTimeoutMs);
+    if (answer === null) return reply.hijack();
+    return shape.answer(identity, answer.choices, answer.usage);
+  }
+  streamAnswer(reply.raw, {
+    core,
+    request: generation,
+    requestTimeoutMs: config.requestTimeoutMs,
+    limits: streamLimits,
+    chunks: shape.chunks(identity, options.includeUsage),
+    includeUsage: options.includeUsage,
+  });
+  return reply.hijack();
+}
+
+/** More choices than slots and line together could never be admitted: a lasting error, not a 429. */
+function requireRoomForChoices(context: RouteContext, prompts: number, choicesPerPrompt: number): void {
+  const limit = context.core.model.slotCount + context.config.maxWaiting;
+  if (prompts * choicesPerPrompt <= limit) return;
+  throw new ServiceError(
+    'invalid_value',
+    `prompt and n ask for ${prompts * choicesPerPrompt} choices, but this server takes at most ${limit} at a time`,
+    { param: prompts > 1 ? 'prompt' : 'n' },
+  );
+}
+
+function newIdentity(shape: AnswerShape, model: ModelDescription): AnswerIdentity {
+  return {
+    id: shape.idPrefix + randomBytes(16).toString('hex'),
+    createdSeconds: Math.floor(Date.now() / 1000),
+    model: model.id,
+    fingerprint: fingerprintOf(model),
+  };
+}
+
+/** Changes when the weights or the window do. */
+function fingerprintOf(model: ModelDescription): string {
+  const facts = `${model.id}|${model.sizeBytes}|${model.contextTokens}`;
+  return `fp_${createHash('sha256').update(facts).digest('hex').slice(0, 12)}`;
+}

@@ -1,0 +1,18 @@
+/** Bounds on what one request may ask, beyond those of the model's window. */
+export const requestLimits = {
+  messages: 2048,
+  contentParts: 1024,
+  /** Prompts in one completion request. */
+  prompts: 256,
+  choicesPerPrompt: 16,
+  stopStrings: 4,
+  stopStringCharacters: 256,
+  logitBiasEntries: 1024,
+  logitBias: 100,
+  userCharacters: 512,
+  /**
+   * Text longer than this many characters per token of the window is refused without tokenising it, which would hold
+   * up every running request. No real text comes near it: the longest tokens of common vocabularies are runs of spaces.
+   */
+  charactersPerToken: 64,
+} as const;

@@ -1,0 +1,64 @@
+import type { FastifyInstance } from 'fastify';
+import { ServiceError } from '../../errors.js';
+import { encodePrompt, refuseHugeText, tokenizeChat } from '../generation/prompt-tokens.js';
+import {
+  invalidValue,
+  type JsonObject,
+  missingField,
+  readBody,
+  readBoolean,
+  readField,
+} from '../parameters/json-fields.js';
+import { parseMessages } from '../parameters/messages.js';
+import { parseTokenIds } from '../parameters/token-ids.js';
+import type { RouteContext } from '../route-context.js';
+import { detokenizeDocument, tokenizeDocument } from '../schemas/service-schemas.js';
+
+/** POST /tokenize and POST /detokenize, with the field names of both vLLM and llama-server. */
+export function addTokenization(server: FastifyInstance, { core }: RouteContext): void {
+  server.post('/tokenize', { schema: tokenizeDocument }, (request, reply) => {
+    requireLoadedModel(core.state);
+    const body = readBody(request.body);
+    const tokens = Array.from(tokenizeBody(core, body));
+    return reply.send({ tokens, count: tokens.length, max_model_len: core.model.contextTokens });
+  });
+
+  server.post('/detokenize', { schema: detokenizeDocument }, (request, reply) => {
+    requireLoadedModel(core.state);
+    const values = readField(readBody(request.body), 'tokens');
+    if (values === undefined) throw missingField('tokens', 'an array of token ids');
+    if (!Array.isArray(values)) throw invalidValue('tokens', 'an array of token ids', values);
+    const tokens = Array.from(parseTokenIds('tokens', values, core.codec.vocabularySize));
+    const text = tokens.length === 0 ? '' : core.codec.decode(tokens, []);
+    return reply.send({ content: text, prompt: text });
+  });
+}
+
+function requireLoadedModel(state: RouteContext['core']['state']): void {
+  if (state === 'loading') {
+    throw new ServiceError('loading', 'the model is still loading', { retryAfterSeconds: 1 });
+  }
+  if (state === 'failed') throw new ServiceError('engine_failed', 'the engine has failed');
+}
+
+function tokenizeBody(core: RouteContext['core'], body: JsonObject): Uint32Array {
+  const { codec, model } = core;
+  if (readField(body, 'messages') !== undefined) {
+    return tokenizeChat(codec, parseMessages(body), model.contextTokens);
+  }
+  const { path, text } = findText(body);
+  refuseHugeText(path, text.length, model.contextTokens);
+  // llama-server's `content` stays bare unless asked; vLLM's `prompt` is what the model would be given.
+  const fallback = readBoolean(body, 'add_special_tokens', path !== 'content');
+  return encodePrompt(codec, text, readBoolean(body, 'add_special', fallback));
+}
+
+function findText(body: JsonObject): { path: string; text: string } {
+  for (const path of ['content', 'prompt', 'text']) {
+    const value = readField(body, path);
+    if (value === undefined) continue;
+    if (typeof value !== 'string') throw invalidValue(path, 'a string', value);
+    return { path, text: value };
+  }
+  throw missingField('content', 'a string (or prompt, or messages)');
+}

@@ -1,0 +1,74 @@
+import { Type } from '@sinclair/typebox';
+import { errorResponses, nullable } from './common-schemas.js';
+
+const model = Type.Object({
+  id: Type.String(),
+  object: Type.Literal('model'),
+  created: Type.Integer({ description: 'Unix seconds.' }),
+  owned_by: Type.String(),
+  max_model_len: Type.Integer({ description: 'Tokens of prompt and completion together.' }),
+});
+
+const health = Type.Object({
+  status: Type.Union(['ok', 'loading', 'draining', 'failed'].map((status) => Type.Literal(status))),
+  model: Type.String(),
+  slots: Type.Object({
+    total: Type.Integer(),
+    running: Type.Integer(),
+    cached: Type.Integer(),
+    empty: Type.Integer(),
+  }),
+  waiting: Type.Integer(),
+  redis: Type.String(),
+});
+
+const tokenIds = Type.Array(Type.Integer({ minimum: 0 }));
+
+export const modelListDocument = {
+  tags: ['models'],
+  summary: 'List the model this server has',
+  response: { 200: Type.Object({ object: Type.Literal('list'), data: Type.Array(model) }) },
+};
+
+export const modelDocument = {
+  tags: ['models'],
+  summary: 'Describe one model',
+  params: Type.Object({ '*': Type.String({ description: "The model's id." }) }),
+  response: { 200: model, ...errorResponses },
+};
+
+export const healthDocument = {
+  tags: ['service'],
+  summary: 'Whether requests are taken',
+  security: [],
+  response: { 200: health, 503: health },
+};
+
+export const metricsDocument = {
+  tags: ['service'],
+  summary: 'Prometheus metrics',
+  produces: ['text/plain'],
+  response: { 200: Type.String() },
+};
+
+export const tokenizeDocument = {
+  tags: ['tokens'],
+  summary: 'Text or a conversation to token ids',
+  body: Type.Object({
+    content: nullable(Type.String()),
+    prompt: nullable(Type.String()),
+    messages: nullable(Type.Array(Type.Object({}))),
+    add_special: nullable(Type.Boolean({ description: 'Put the beginning-of-sequence token in front.' })),
+  }),
+  response: {
+    200: Type.Object({ tokens: tokenIds, count: Type.Integer(), max_model_len: Type.Integer() }),
+    ...errorResponses,
+  },
+};
+
+export const detokenizeDocument = {
+  tags: ['tokens'],
+  summary: 'Token ids to text',
+  body: Type.Object({ tokens: tokenIds }),
+  response: { 200: Type.Object({ content: Type.String(), prompt: Type.String() }), ...errorResponses },
+};

@@ -1,0 +1,121 @@
+import Fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyRequest } from 'fastify';
+import { ServiceError } from '../errors.js';
+import type { ServiceMetrics } from '../metrics/service-metrics.js';
+import type { ServingCore } from '../serving/serving-core.js';
+import { Authentication } from './authentication.js';
+import { answerClientError, ErrorReplies, notFound } from './error-replies.js';
+import type { HttpConfig } from './http-config.js';
+import { acceptJsonBodies } from './json-body.js';
+import { KnownRoutes } from './known-routes.js';
+import { requestIdHeader, requestIdOf } from './request-id.js';
+import type { RouteContext } from './route-context.js';
+import { addChatCompletions } from './routes/chat-completions.js';
+import { addCompletions } from './routes/completions.js';
+import { addDocumentation, collectDocumentation } from './routes/documentation.js';
+import { addHealth } from './routes/health.js';
+import { addMetrics } from './routes/metrics.js';
+import { addModels } from './routes/models.js';
+import { addTokenization } from './routes/tokenization.js';
+
+/** Milliseconds a client may take to send one whole request; generation is not counted. */
+const receiveTimeoutMs = 60_000;
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Answered without an API key. */
+    public?: boolean;
+  }
+}
+
+export interface HttpServerOptions {
+  core: ServingCore;
+  config: HttpConfig;
+  metrics: ServiceMetrics;
+  /** Absent: nothing is logged. */
+  logger?: FastifyBaseLogger;
+}
+
+/** The HTTP face of a serving core. The caller listens and closes; closing the core is the caller's too. */
+export function createHttpServer({ core, config, metrics, logger }: HttpServerOptions): FastifyInstance {
+  const errorReplies = new ErrorReplies(metrics, config.maxBodyBytes);
+  const server = Fastify({
+    ...(logger === undefined ? { logger: false } : { loggerInstance: logger }),
+    disableRequestLogging: true,
+    bodyLimit: config.maxBodyBytes,
+    requestTimeout: receiveTimeoutMs,
+    genReqId: requestIdOf,
+    // A core that drains says so itself, in the OpenAI shape.
+    return503OnClosing: false,
+    frameworkErrors: (error, request, reply) => {
+      errorReplies.send(error, request, reply);
+    },
+    clientErrorHandler: answerClientError,
+  });
+  const routes = new KnownRoutes();
+  routes.watch(server);
+  acceptJsonBodies(server);
+  documentOnly(server);
+  identifyRequests(server, core, new Authentication(config.apiKeys));
+  logResponses(server);
+  server.setErrorHandler((error, request, reply) => errorReplies.send(error, request, reply));
+  server.setNotFoundHandler((request, reply) => {
+    const path = request.url.split('?', 1)[0]!;
+    const allowed = routes.methodsOf(path);
+    if (allowed.length === 0) throw notFound(request.method, path);
+    reply.header('allow', allowed.join(', '));
+    throw new ServiceError(
+      'method_not_allowed',
+      `${path} does not take ${request.method}; it takes ${allowed.join(', ')}`,
+    );
+  });
+  addRoutes(server, { core, config, metrics });
+  return server;
+}
+
+function addRoutes(server: FastifyInstance, context: RouteContext): void {
+  collectDocumentation(server);
+  server.register(async (scope) => {
+    addChatCompletions(scope, context);
+    addCompletions(scope, context);
+    addModels(scope, context);
+    addTokenization(scope, context);
+    addHealth(scope, context);
+    addMetrics(scope, context);
+  });
+  addDocumentation(server);
+}
+
+/** Route schemas describe; the parsers in parameters/ check, and answers are written as they are. */
+function documentOnly(server: FastifyInstance): void {
+  server.setValidatorCompiler(() => () => true);
+  server.setSerializerCompiler(() => (data) => JSON.stringify(data));
+}
+
+function identifyRequests(server: FastifyInstance, core: ServingCore, authentication: Authentication): void {
+  server.decorateRequest('tenant', '');
+  server.addHook('onRequest', async (request, reply) => {
+    // On the raw response, so that streams carry it too.
+    reply.raw.setHeader(requestIdHeader, request.id);
+    // Kept-alive connections would hold up the end of a server that is draining.
+    if (core.state !== 'ready') reply.raw.setHeader('connection', 'close');
+    if (!isPublic(request)) request.tenant = authentication.authenticate(request.headers.authorization);
+  });
+}
+
+function isPublic(request: FastifyRequest): boolean {
+  return request.routeOptions.config.public === true;
+}
+
+function logResponses(server: FastifyInstance): void {
+  server.addHook('onResponse', async (request, reply) => {
+    request.log.debug(
+      {
+        method: request.method,
+        url: request.url,
+        status: reply.raw.statusCode,
+        durationMs: Math.round(reply.elapsedTime),
+      },
+      'answered',
+    );
+  });
+}
