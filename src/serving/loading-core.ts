@@ -1,0 +1,75 @@
+import type { SchedulerStats } from '../../scheduler/index.js';
+import type { TextCodec } from '../engine/text-codec.js';
+import { ServiceError } from '../errors.js';
+import type {
+  GenerationEvent,
+  GenerationRequest,
+  ModelDescription,
+  ServingCore,
+  ServingState,
+} from './serving-core.js';
+
+/** Stands in front of a core whose model is still being loaded, so that /health can say so from the first second. */
+export class LoadingCore implements ServingCore {
+  private core: ServingCore | null = null;
+  private readonly announced: ModelDescription;
+
+  /** @param announced what is known of the model before it is loaded; zero where unknown */
+  constructor(announced: ModelDescription) {
+    this.announced = announced;
+  }
+
+  /** Loading is over: everything goes to `core` from now on. */
+  becomeReady(core: ServingCore): void {
+    this.core = core;
+  }
+
+  get state(): ServingState {
+    return this.core?.state ?? 'loading';
+  }
+
+  get model(): ModelDescription {
+    return this.core?.model ?? this.announced;
+  }
+
+  get codec(): TextCodec {
+    return this.loaded().codec;
+  }
+
+  assertAccepting(): void {
+    this.loaded().assertAccepting();
+  }
+
+  submit(request: GenerationRequest, onEvent: (event: GenerationEvent) => void): void {
+    this.loaded().submit(request, onEvent);
+  }
+
+  abort(requestId: string): void {
+    this.core?.abort(requestId);
+  }
+
+  stats(): SchedulerStats {
+    return this.core?.stats() ?? nothing;
+  }
+
+  async close(deadlineMs: number): Promise<void> {
+    await this.core?.close(deadlineMs);
+  }
+
+  private loaded(): ServingCore {
+    if (this.core) return this.core;
+    throw new ServiceError('loading', 'the model is still being loaded', { retryAfterSeconds: 2 });
+  }
+}
+
+const nothing: SchedulerStats = {
+  waiting: 0,
+  waitingTokens: 0,
+  waitingByClass: { interactive: 0, standard: 0, batch: 0 },
+  running: 0,
+  prefilling: 0,
+  decoding: 0,
+  slotCount: 0,
+  cachedSlots: 0,
+  emptySlots: 0,
+};
