@@ -1,4 +1,9 @@
-import Fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyRequest } from 'fastify';
+import Fastify, {
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyRequest,
+  LogController,
+} from 'fastify';
 import { ServiceError } from '../errors.js';
 import type { ServiceMetrics } from '../metrics/service-metrics.js';
 import type { ServingCore } from '../serving/serving-core.js';
@@ -40,7 +45,7 @@ export function createHttpServer({ core, config, metrics, logger }: HttpServerOp
   const errorReplies = new ErrorReplies(metrics, config.maxBodyBytes);
   const server = Fastify({
     ...(logger === undefined ? { logger: false } : { loggerInstance: logger }),
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: config.maxBodyBytes,
     requestTimeout: receiveTimeoutMs,
     genReqId: requestIdOf,

@@ -10,7 +10,7 @@ import {
 import { requestLimits } from './limits.js';
 import { unsupported } from './unsupported.js';
 
-const roles = ['system', 'developer', 'user', 'assistant', 'tool'];
+export const messageRoles = ['system', 'developer', 'user', 'assistant', 'tool'] as const;
 
 /** `messages`, each flattened to text. */
 export function parseMessages(body: JsonObject): ChatMessage[] {
@@ -36,8 +36,8 @@ function parseMessage(path: string, value: unknown): ChatMessage {
 
 /** Chat templates know no `developer`: it is OpenAI's newer word for `system`. */
 function parseRole(path: string, value: unknown): string {
-  if (typeof value !== 'string' || !roles.includes(value)) {
-    throw invalidValue(path, `one of ${roles.join(', ')}`, value);
+  if (typeof value !== 'string' || !messageRoles.some((role) => role === value)) {
+    throw invalidValue(path, `one of ${messageRoles.join(', ')}`, value);
   }
   return value === 'developer' ? 'system' : value;
 }

@@ -4,8 +4,8 @@ import { type JsonObject, readBoolean } from './json-fields.js';
 import { parseLogitBias } from './logit-bias.js';
 import { readNumber } from './number-parameters.js';
 
-/** llama.cpp takes 2^32 - 1 for "pick a random seed", so seeds stay below it. */
-const seedCount = 2 ** 32 - 1;
+/** Well below 2^32 - 1, which llama.cpp takes for "pick a random seed"; each choice adds its number. */
+const seedCount = 2 ** 31;
 
 /** A nucleus of no mass at all would be empty; this one keeps exactly the likeliest token. */
 const smallestTopP = 1e-6;

@@ -15,6 +15,7 @@ export function collectDocumentation(server: FastifyInstance): void {
       components: { securitySchemes: { apiKey: { type: 'http', scheme: 'bearer' } } },
       security: [{ apiKey: [] }],
     },
+    transform: ({ schema, url }) => ({ schema, url: url.replace('*', ':id') }),
   });
 }
 

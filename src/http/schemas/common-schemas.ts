@@ -17,5 +17,10 @@ const errorBody = Type.Object(
   { description: 'The request was refused or failed.' },
 );
 
+/** One of a few words. */
+export function oneOf<const Words extends readonly string[]>(words: Words) {
+  return Type.Unsafe<Words[number]>({ type: 'string', enum: words });
+}
+
 /** Every status a route can refuse with; all have the same body. */
 export const errorResponses = { '4xx': errorBody, '5xx': errorBody };

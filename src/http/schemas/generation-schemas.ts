@@ -1,17 +1,18 @@
 import { type TSchema, Type } from '@sinclair/typebox';
 import { requestLimits } from '../parameters/limits.js';
+import { messageRoles } from '../parameters/messages.js';
 import { type NumberParameter, numberParameters } from '../parameters/number-parameters.js';
-import { errorResponses, nullable } from './common-schemas.js';
+import { errorResponses, nullable, oneOf } from './common-schemas.js';
 
 /** These schemas are documentation for /openapi.json; the parsers in parameters/ decide, from the same limits. */
 
 const textPart = Type.Object({
-  type: Type.Union([Type.Literal('text'), Type.Literal('input_text')]),
+  type: oneOf(['text', 'input_text']),
   text: Type.String(),
 });
 
 const message = Type.Object({
-  role: Type.Union(['system', 'developer', 'user', 'assistant', 'tool'].map((role) => Type.Literal(role))),
+  role: oneOf(messageRoles),
   content: nullable(Type.Union([Type.String(), Type.Array(textPart)])),
   name: nullable(Type.String()),
 });
@@ -50,7 +51,7 @@ const usage = Type.Object({
   prompt_tokens_details: Type.Object({ cached_tokens: Type.Integer() }),
 });
 
-const finishReason = Type.Union([Type.Literal('stop'), Type.Literal('length')]);
+const finishReason = oneOf(['stop', 'length']);
 
 export const chatCompletionsDocument = {
   tags: ['generation'],

@@ -1,5 +1,5 @@
 import { Type } from '@sinclair/typebox';
-import { errorResponses, nullable } from './common-schemas.js';
+import { errorResponses, nullable, oneOf } from './common-schemas.js';
 
 const model = Type.Object({
   id: Type.String(),
@@ -10,7 +10,7 @@ const model = Type.Object({
 });
 
 const health = Type.Object({
-  status: Type.Union(['ok', 'loading', 'draining', 'failed'].map((status) => Type.Literal(status))),
+  status: oneOf(['ok', 'loading', 'draining', 'failed']),
   model: Type.String(),
   slots: Type.Object({
     total: Type.Integer(),
@@ -33,7 +33,7 @@ export const modelListDocument = {
 export const modelDocument = {
   tags: ['models'],
   summary: 'Describe one model',
-  params: Type.Object({ '*': Type.String({ description: "The model's id." }) }),
+  params: Type.Object({ id: Type.String({ description: "The model's id; it may hold slashes." }) }),
   response: { 200: model, ...errorResponses },
 };
 
