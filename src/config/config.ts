@@ -2,7 +2,7 @@
 export interface ServeConfig {
   /** A path, an `hf:user/repo:quant` URI, or null for the default model. */
   model: string | null;
-  engine: "llama" | "simulated";
+  engine: 'llama' | 'simulated';
   host: string;
   port: number;
   /** null: chosen from the machine's memory (at most 32). */
@@ -34,5 +34,5 @@ export interface ServeConfig {
   maxBodyBytes: number;
 }
 
-export const logLevels = ["fatal", "error", "warn", "info", "debug", "trace", "silent"] as const;
+export const logLevels = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
 export type LogLevel = (typeof logLevels)[number];

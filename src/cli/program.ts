@@ -1,0 +1,108 @@
+import { Command, CommanderError } from 'commander';
+import { ConfigError, type LoadedConfig, loadServeConfig } from '../config/load-config.js';
+import { addServeOptions, configureOptionHelp, flagValues } from './option-flags.js';
+import { packageVersion } from './package-version.js';
+import { processTerminal, type Terminal } from './terminal.js';
+
+/** Exit codes: 0 done, 1 failed, 2 wrong usage, 128 + n ended by signal n. */
+const usageExitCode = 2;
+const pullOptions = ['model', 'modelCacheDirectory'] as const;
+
+/**
+ * Runs one command to its end.
+ * @param words the command line without `node` and the script
+ * @returns the exit code
+ */
+export async function runCommandLine(
+  words: readonly string[],
+  terminal: Terminal = processTerminal(),
+): Promise<number> {
+  // The bench has flags of its own.
+  if (words[0] === 'bench') return await runBenchCommand(words.slice(1), terminal);
+  let exitCode = 0;
+  const program = buildProgram(terminal, (code) => {
+    exitCode = code;
+  });
+  try {
+    await program.parseAsync([...words], { from: 'user' });
+  } catch (error) {
+    if (error instanceof ConfigError) return reportProblems(error.problems, terminal);
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : usageExitCode;
+    terminal.writeError(`chairlift: ${error instanceof Error ? error.message : String(error)}\n`);
+    return 1;
+  }
+  return exitCode;
+}
+
+function buildProgram(terminal: Terminal, setExitCode: (code: number) => void): Command {
+  const program = new Command('chairlift')
+    .description('Continuous-batching inference server for GGUF models with an OpenAI-compatible API.')
+    .version(packageVersion(), '-v, --version', 'print the version')
+    .exitOverride()
+    .configureOutput({ writeOut: terminal.writeOutput, writeErr: terminal.writeError });
+
+  const load = (command: Command, more: Partial<Parameters<typeof loadServeConfig>[0]> = {}) =>
+    loadServeConfig({
+      flags: flagValues(command),
+      environment: terminal.environment,
+      unknownWords: command.args,
+      ...more,
+    });
+
+  const serveCommand = addServeOptions(program.command('serve', { isDefault: true }))
+    .description('serve a model (the default command)')
+    .action(async () => {
+      const { serve } = await import('./serve.js');
+      setExitCode(await serve(withWarnings(load(serveCommand), terminal), terminal));
+    });
+
+  const pullCommand = addServeOptions(program.command('pull [model]'), pullOptions)
+    .description('fetch a model into the model cache: hf:user/repo:quant, or the default model')
+    .action(async (model: string | undefined) => {
+      const flags = { ...flagValues(pullCommand), ...(model !== undefined && { model }) };
+      const unknownWords = pullCommand.args.filter((word) => word !== model);
+      const loaded = load(pullCommand, { flags, unknownWords, only: pullOptions });
+      const { pull } = await import('./pull.js');
+      setExitCode(await pull(withWarnings(loaded, terminal), terminal));
+    });
+
+  const doctorCommand = addServeOptions(program.command('doctor'))
+    .description('check this machine against the options that serve would get')
+    .option('--json', 'print the report as JSON')
+    .action(async (options: { json?: boolean }) => {
+      const { doctor } = await import('./doctor/doctor.js');
+      setExitCode(await doctor(withWarnings(load(doctorCommand), terminal), options.json === true, terminal));
+    });
+
+  program.command('bench').description('measure throughput and latency; see chairlift bench --help');
+  configureOptionHelp([program, serveCommand, pullCommand, doctorCommand]);
+  program.addHelpText('after', () => `\n${serveCommand.helpInformation()}`);
+  return program;
+}
+
+function withWarnings({ config, warnings }: LoadedConfig, terminal: Terminal): LoadedConfig['config'] {
+  for (const warning of warnings) terminal.writeError(`chairlift: warning: ${warning}\n`);
+  return config;
+}
+
+function reportProblems(problems: readonly string[], terminal: Terminal): number {
+  const count = problems.length === 1 ? 'this option' : `these ${problems.length} options`;
+  terminal.writeError(`chairlift: cannot use ${count}:\n`);
+  for (const problem of problems) terminal.writeError(`  ${problem}\n`);
+  terminal.writeError('chairlift serve --help lists every option.\n');
+  return usageExitCode;
+}
+
+async function runBenchCommand(words: string[], terminal: Terminal): Promise<number> {
+  // Built from a variable: an installed package may come without the bench.
+  const benchModule = '../../bench/cli.js';
+  let bench: { runBench(words: string[]): Promise<number> };
+  try {
+    bench = await import(benchModule);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND') throw error;
+    terminal.writeError('chairlift: this installation comes without the bench\n');
+    return 1;
+  }
+  return await bench.runBench(words);
+}

@@ -1,0 +1,212 @@
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { type LogLevel, logLevels, type ServeConfig } from './config.js';
+import {
+  apiKey,
+  directoryPath,
+  filePath,
+  hostName,
+  modelReference,
+  oneOf,
+  onOrOff,
+  type Parser,
+  redisUrl,
+  wholeNumber,
+} from './option-parsers.js';
+
+/** What the options say, before keys from `--api-key` and `--api-key-file` become `ServeConfig.apiKeys`. */
+export interface OptionValues extends Omit<ServeConfig, 'apiKeys'> {
+  apiKey: readonly string[];
+  apiKeyFile: string | null;
+}
+
+export type OptionKey = keyof OptionValues;
+
+export interface OptionDefinition<Value = unknown> {
+  key: OptionKey;
+  /** With the two dashes. Its environment twin is `environmentName`. */
+  flag: string;
+  environmentName: string;
+  /** What the help shows after the flag; null: a switch, which also has a `--no-` form. */
+  valueName: string | null;
+  /** Several values: the flag repeats, the environment separates by commas. */
+  repeats: boolean;
+  /** Never shown in messages. */
+  secret: boolean;
+  parse: Parser<unknown>;
+  defaultValue: Value;
+  /** The default in words, where the value alone does not tell. */
+  defaultText: string;
+  help: string;
+}
+
+type Details<Key extends OptionKey> = {
+  help: string;
+  defaultValue: OptionValues[Key];
+  defaultText?: string;
+} & (
+  | { valueName: string; parse: Parser<NonNullable<OptionValues[Key]>> }
+  | { repeats: true; valueName: string; parse: Parser<string> }
+  | { isSwitch: true }
+);
+
+function option<Key extends OptionKey>(key: Key, flag: string, details: Details<Key>): OptionDefinition {
+  return {
+    key,
+    flag,
+    environmentName: `CHAIRLIFT_${flag.slice(2).replaceAll('-', '_').toUpperCase()}`,
+    valueName: 'valueName' in details ? details.valueName : null,
+    repeats: 'repeats' in details,
+    secret: key === 'apiKey',
+    parse: 'parse' in details ? details.parse : onOrOff,
+    defaultValue: details.defaultValue,
+    defaultText: details.defaultText ?? String(details.defaultValue),
+    help: details.help,
+  };
+}
+
+const hourMs = 3_600_000;
+const mebibyte = 1_048_576;
+const logLevelWords = Object.fromEntries(logLevels.map((level) => [level, level])) as Record<
+  string,
+  LogLevel
+>;
+
+export const defaultModelCacheDirectory = join(homedir(), '.cache', 'chairlift', 'models');
+
+/** Every option of `chairlift serve`. Command line, environment, `--help` and validation are made from this table. */
+export const serveOptions: readonly OptionDefinition[] = [
+  option('model', '--model', {
+    valueName: 'path|hf:uri',
+    parse: modelReference,
+    defaultValue: null,
+    defaultText: 'SmolLM2-135M-Instruct, fetched once',
+    help: 'a .gguf file, or hf:user/repo:quant from Hugging Face',
+  }),
+  option('engine', '--engine', {
+    valueName: 'llama|sim',
+    parse: oneOf<ServeConfig['engine']>({ llama: 'llama', sim: 'simulated', simulated: 'simulated' }),
+    defaultValue: 'llama',
+    help: 'llama.cpp in this process, or a simulation without a model',
+  }),
+  option('host', '--host', {
+    valueName: 'address',
+    parse: hostName,
+    defaultValue: '127.0.0.1',
+    help: 'address to listen on; other machines reach 0.0.0.0, which needs an API key',
+  }),
+  option('port', '--port', {
+    valueName: 'number',
+    parse: wholeNumber({ minimum: 0, maximum: 65_535 }),
+    defaultValue: 8080,
+    help: 'port to listen on; 0 takes a free one',
+  }),
+  option('slots', '--slots', {
+    valueName: 'number',
+    parse: wholeNumber({ minimum: 1, maximum: 256 }),
+    defaultValue: null,
+    defaultText: 'what memory allows, at most 32',
+    help: 'requests that generate at the same time',
+  }),
+  option('contextTokens', '--context', {
+    valueName: 'tokens',
+    parse: wholeNumber({ minimum: 64, maximum: 4_194_304, unit: 'tokens' }),
+    defaultValue: null,
+    defaultText: 'what the model was trained with, at most 2048',
+    help: 'prompt plus completion of one request, per slot',
+  }),
+  option('batchTokens', '--batch', {
+    valueName: 'tokens',
+    parse: wholeNumber({ minimum: 1, maximum: 16_384, unit: 'tokens' }),
+    defaultValue: 512,
+    help: 'most tokens in one native decode call',
+  }),
+  option('threads', '--threads', {
+    valueName: 'number',
+    parse: wholeNumber({ minimum: 1, maximum: 1024 }),
+    defaultValue: null,
+    defaultText: 'the cores of the machine',
+    help: 'most compute threads',
+  }),
+  option('maxWaiting', '--max-waiting', {
+    valueName: 'number',
+    parse: wholeNumber({ minimum: 0, maximum: 1_000_000 }),
+    defaultValue: 512,
+    help: 'most requests that wait for a slot; more are answered 429',
+  }),
+  option('maxWaitingTokens', '--max-waiting-tokens', {
+    valueName: 'tokens',
+    parse: wholeNumber({ minimum: 0, maximum: 1_000_000_000, unit: 'tokens' }),
+    defaultValue: 262_144,
+    help: 'most prompt tokens that wait for a slot; more are answered 429',
+  }),
+  option('apiKey', '--api-key', {
+    repeats: true,
+    valueName: 'key',
+    parse: apiKey,
+    defaultValue: [],
+    defaultText: 'no authentication',
+    help: 'accept this key; repeat the flag, or separate by commas in the environment, for several',
+  }),
+  option('apiKeyFile', '--api-key-file', {
+    valueName: 'path',
+    parse: filePath,
+    defaultValue: null,
+    defaultText: 'none',
+    help: 'accept the keys in this file too, one a line; # starts a comment',
+  }),
+  option('allowUnauthenticated', '--allow-unauthenticated', {
+    isSwitch: true,
+    defaultValue: false,
+    help: 'serve a public address without an API key',
+  }),
+  option('redisUrl', '--redis-url', {
+    valueName: 'url',
+    parse: redisUrl,
+    defaultValue: null,
+    defaultText: 'none; requests wait in memory',
+    help: 'Redis that holds what does not fit in memory',
+  }),
+  option('logLevel', '--log-level', {
+    valueName: 'level',
+    parse: oneOf<LogLevel>(logLevelWords),
+    defaultValue: 'info',
+    help: logLevels.join(', '),
+  }),
+  option('offline', '--offline', {
+    isSwitch: true,
+    defaultValue: false,
+    help: 'never use the network to find a model',
+  }),
+  option('modelCacheDirectory', '--model-cache', {
+    valueName: 'directory',
+    parse: directoryPath,
+    defaultValue: defaultModelCacheDirectory,
+    defaultText: '~/.cache/chairlift/models',
+    help: 'where fetched models are kept',
+  }),
+  option('shutdownMs', '--shutdown-ms', {
+    valueName: 'milliseconds',
+    parse: wholeNumber({ minimum: 0, maximum: hourMs, unit: 'milliseconds' }),
+    defaultValue: 30_000,
+    help: 'what running requests get to finish after SIGTERM or Ctrl-C',
+  }),
+  option('queueTimeoutMs', '--queue-timeout-ms', {
+    valueName: 'milliseconds',
+    parse: wholeNumber({ minimum: 1, maximum: 24 * hourMs, unit: 'milliseconds' }),
+    defaultValue: 120_000,
+    help: 'longest wait for a slot',
+  }),
+  option('requestTimeoutMs', '--request-timeout-ms', {
+    valueName: 'milliseconds',
+    parse: wholeNumber({ minimum: 1, maximum: 24 * hourMs, unit: 'milliseconds' }),
+    defaultValue: 600_000,
+    help: 'longest time for one whole request',
+  }),
+  option('maxBodyBytes', '--max-body-bytes', {
+    valueName: 'bytes',
+    parse: wholeNumber({ minimum: 1024, maximum: 1024 * mebibyte, unit: 'bytes' }),
+    defaultValue: 4 * mebibyte,
+    help: 'largest request body',
+  }),
+];

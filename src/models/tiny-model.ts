@@ -1,0 +1,21 @@
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+/** The model that ships inside the package; it proves that everything works and says nothing sensible. */
+export const tinyModelPath = fileURLToPath(new URL('./tiny/chairlift-tiny-Q8_0.gguf', import.meta.url));
+
+export function isTinyModelPresent(path: string): boolean {
+  return existsSync(path);
+}
+
+/** What the user must not miss, a line each. */
+export const tinyModelNotice: readonly string[] = [
+  '!'.repeat(78),
+  '!!  NO REAL MODEL: serving chairlift-tiny, a toy that is bundled for smoke tests.',
+  '!!  Everything works, but what it writes makes no sense.',
+  '!!  To get a real model, do one of these and start again:',
+  '!!    with internet access:   npx chairlift pull',
+  '!!    with a file of yours:   npx chairlift serve --model /path/to/model.gguf',
+  '!!    from Hugging Face:      npx chairlift serve --model hf:user/repo:Q4_K_M',
+  '!'.repeat(78),
+];
