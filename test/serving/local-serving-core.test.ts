@@ -1,0 +1,198 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import type { ModelRuntime } from '../../src/engine/engine.js';
+import { greedySampling } from '../../src/engine/sampling-parameters.js';
+import { createSimulatedRuntime } from '../../src/engine/simulated/simulated-engine.js';
+import { silentObserver } from '../../src/metrics/serving-observer.js';
+import { LocalServingCore } from '../../src/serving/local-serving-core.js';
+import type { GenerationEvent, GenerationRequest } from '../../src/serving/serving-core.js';
+
+const cores: LocalServingCore[] = [];
+afterEach(async () => {
+  await Promise.all(cores.splice(0).map((core) => core.close(0)));
+});
+
+function simulatedRuntime(): ModelRuntime {
+  const cost = { perPassMs: 0, perTokenMs: 0, perContextTokenMs: 0 };
+  return createSimulatedRuntime({
+    slotCount: 2,
+    contextTokens: 64,
+    batchTokens: 32,
+    cost,
+    meanLengthTokens: 1e9,
+  });
+}
+
+function startCore(runtime = simulatedRuntime(), faults: string[] = []): LocalServingCore {
+  const core = new LocalServingCore({
+    runtime,
+    model: { id: 'm', createdSeconds: 0, source: '', sizeBytes: 0, contextTokens: 64, slotCount: 2 },
+    limits: { maxWaiting: 2, maxWaitingTokens: 100 },
+    observer: silentObserver,
+    nowMs: () => performance.now(),
+    onFault: (message) => faults.push(message),
+  });
+  cores.push(core);
+  return core;
+}
+
+let nextId = 0;
+function request(
+  core: LocalServingCore,
+  text: string,
+  overrides: Partial<GenerationRequest> = {},
+): GenerationRequest {
+  nextId += 1;
+  return {
+    id: `request-${nextId}`,
+    prompts: [core.codec.encode(text, false)],
+    choicesPerPrompt: 1,
+    maxTokens: 8,
+    sampling: greedySampling,
+    stopStrings: [],
+    priorityClass: 'interactive',
+    tenant: 'anonymous',
+    queueTimeoutMs: null,
+    ...overrides,
+  };
+}
+
+interface Answer {
+  text: string[];
+  tokens: number[][];
+  finished: Extract<GenerationEvent, { type: 'finished' }>[];
+}
+
+function run(core: LocalServingCore, toRun: GenerationRequest): Promise<Answer> {
+  const choices = toRun.prompts.length * toRun.choicesPerPrompt;
+  const answer: Answer = {
+    text: Array(choices).fill(''),
+    tokens: Array.from({ length: choices }, () => []),
+    finished: [],
+  };
+  return new Promise((resolve) => {
+    core.submit(toRun, (event) => {
+      if (event.type === 'text') {
+        answer.text[event.choice] += event.text;
+        answer.tokens[event.choice]!.push(...event.tokens);
+      } else if (answer.finished.push(event) === choices) resolve(answer);
+    });
+  });
+}
+
+describe('LocalServingCore', () => {
+  it('answers each choice of each prompt once, with exact usage', async () => {
+    const core = startCore();
+    const prompts = [core.codec.encode('one', false), core.codec.encode('two!', false)];
+    const answer = await run(core, request(core, '', { prompts, choicesPerPrompt: 2 }));
+    expect(answer.text.map((text) => text.length)).toEqual([8, 8, 8, 8]);
+    expect(answer.text[0]).toBe(answer.text[1]);
+    expect(answer.text[0]).not.toBe(answer.text[2]);
+    expect(answer.finished.map(({ choice }) => choice).sort()).toEqual([0, 1, 2, 3]);
+    for (const { usage, reason, choice } of answer.finished) {
+      expect(reason).toBe('length');
+      expect(usage).toMatchObject({ completionTokens: 8, promptTokens: choice < 2 ? 3 : 4 });
+    }
+  });
+
+  it('ends at a stop string and frees the slot', async () => {
+    const core = startCore();
+    const whole = (await run(core, request(core, 'stop me', { maxTokens: 30 }))).text[0]!;
+    const stop = whole.slice(10, 13);
+    const cut = await run(core, request(core, 'stop me', { maxTokens: 30, stopStrings: [stop] }));
+    expect(cut.text[0]).toBe(whole.slice(0, whole.indexOf(stop)));
+    expect(cut.finished[0]!.reason).toBe('stop');
+    expect(core.stats().running).toBe(0);
+  });
+
+  it('fills the window when no length is asked for', async () => {
+    const core = startCore();
+    const answer = await run(core, request(core, 'fill', { maxTokens: null }));
+    expect(answer.finished[0]!.usage).toMatchObject({ promptTokens: 4, completionTokens: 60 });
+  });
+
+  it('refuses what does not fit, with both numbers, and keeps nothing', () => {
+    const core = startCore();
+    const tooLong = request(core, 'x'.repeat(60), { maxTokens: 10 });
+    expect(() => core.submit(tooLong, () => {})).toThrow(/64 tokens.*70 tokens \(60 in the prompt, 10/);
+    expect(core.stats()).toMatchObject({ running: 0, waiting: 0 });
+  });
+
+  it('refuses with a time to come back when the line is full', () => {
+    const core = startCore();
+    for (let count = 0; count < 4; count += 1) core.submit(request(core, 'wait'), () => {});
+    expect(() => core.assertAccepting()).toThrow(expect.objectContaining({ code: 'queue_full' }));
+    try {
+      core.submit(request(core, 'wait'), () => {});
+      expect.unreachable();
+    } catch (error) {
+      expect(error).toMatchObject({ status: 429, retryAfterSeconds: expect.any(Number) });
+    }
+  });
+
+  it('sends nothing after an abort and frees everything', async () => {
+    const core = startCore();
+    const events: GenerationEvent[] = [];
+    const aborted = request(core, 'gone', { maxTokens: 50, choicesPerPrompt: 3 });
+    core.submit(aborted, (event) => events.push(event));
+    core.abort(aborted.id);
+    core.abort(aborted.id);
+    await run(core, request(core, 'after'));
+    expect(events).toEqual([]);
+    expect(core.stats()).toMatchObject({ running: 0, waiting: 0 });
+  });
+
+  it('survives a listener that throws', async () => {
+    const faults: string[] = [];
+    const core = startCore(simulatedRuntime(), faults);
+    core.submit(request(core, 'bad', { maxTokens: 50 }), () => {
+      throw new Error('listener');
+    });
+    await run(core, request(core, 'good'));
+    await expect.poll(() => core.stats().running).toBe(0);
+    expect(faults).toHaveLength(1);
+  });
+
+  it('lets running requests finish while draining, and takes no new ones', async () => {
+    const core = startCore();
+    const last = run(core, request(core, 'last', { maxTokens: 20 }));
+    const closed = core.close(5_000);
+    expect(core.state).toBe('draining');
+    expect(() => core.submit(request(core, 'late'), () => {})).toThrow(/shutting down/);
+    await closed;
+    expect((await last).finished[0]).toMatchObject({ reason: 'length' });
+  });
+
+  it('cancels what is still running at the deadline', async () => {
+    const runtime = simulatedRuntime();
+    const core = startCore(runtime);
+    const endless = run(core, request(core, 'endless', { maxTokens: null }));
+    await core.close(0);
+    expect((await endless).finished[0]!.reason).toBe('cancelled');
+  });
+
+  it('tells every client when an invariant breaks, and refuses from then on', async () => {
+    const runtime = simulatedRuntime();
+    runtime.engine.run = async () => {
+      throw new Error('broken');
+    };
+    const core = startCore(runtime);
+    const answer = await run(core, request(core, 'doomed'));
+    expect(answer.finished[0]!.reason).toBe('error');
+    expect(core.state).toBe('failed');
+    expect(() => core.assertAccepting()).toThrow(expect.objectContaining({ code: 'engine_failed' }));
+  });
+
+  it('computes again when the engine lost a slot, with the same text', async () => {
+    const undisturbed = await run(startCore(), request(startCore(), 'same text', { maxTokens: 20 }));
+    const runtime = simulatedRuntime();
+    const { slotTokens } = runtime.engine;
+    let checks = 0;
+    runtime.engine.slotTokens = (slot) => {
+      checks += 1;
+      return checks === 5 ? 1 : slotTokens.call(runtime.engine, slot);
+    };
+    const core = startCore(runtime);
+    const disturbed = await run(core, request(core, 'same text', { maxTokens: 20 }));
+    expect(disturbed.tokens).toEqual(undisturbed.tokens);
+  });
+});
