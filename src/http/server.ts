@@ -1,6 +1,7 @@
 import Fastify, {
   type FastifyBaseLogger,
   type FastifyInstance,
+  type FastifyReply,
   type FastifyRequest,
   LogController,
 } from 'fastify';
@@ -101,9 +102,17 @@ function identifyRequests(server: FastifyInstance, core: ServingCore, authentica
   server.addHook('onRequest', async (request, reply) => {
     // On the raw response, so that streams carry it too.
     reply.raw.setHeader(requestIdHeader, request.id);
-    // Kept-alive connections would hold up the end of a server that is draining.
-    if (core.state !== 'ready') reply.raw.setHeader('connection', 'close');
+    closeWhenDraining(core, request, reply);
     if (!isPublic(request)) request.tenant = authentication.authenticate(request.headers.authorization);
+  });
+}
+
+/** Kept-alive connections would hold up the end of a server that drains; a long answer may learn of it only at its end. */
+function closeWhenDraining(core: ServingCore, request: FastifyRequest, reply: FastifyReply): void {
+  if (core.state !== 'ready') reply.raw.setHeader('connection', 'close');
+  const { socket } = request.raw;
+  reply.raw.once('finish', () => {
+    if (core.state !== 'ready') socket.destroySoon();
   });
 }
 
