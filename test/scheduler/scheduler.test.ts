@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { SchedulerEvent } from '../../scheduler/index.js';
 import { maxFailedTicks } from '../../scheduler/scheduler.js';
 import {
   decoded,
@@ -209,7 +210,7 @@ describe('recovery', () => {
   it('gives up after too many failures in a row and frees the slot', () => {
     const scheduler = makeScheduler();
     scheduler.submit([spec(1)], 0);
-    let events = [];
+    let events: SchedulerEvent[] = [];
     for (let attempt = 1; attempt <= maxFailedTicks; attempt += 1) {
       planOf(scheduler);
       events = scheduler.applyTick({ outcome: 'failed', message: 'boom' });

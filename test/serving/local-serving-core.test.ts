@@ -1,10 +1,9 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import type { ModelRuntime } from '../../src/engine/engine.js';
-import { greedySampling } from '../../src/engine/sampling-parameters.js';
 import { createSimulatedRuntime } from '../../src/engine/simulated/simulated-engine.js';
-import { silentObserver } from '../../src/metrics/serving-observer.js';
-import { LocalServingCore } from '../../src/serving/local-serving-core.js';
+import type { LocalServingCore } from '../../src/serving/local-serving-core.js';
 import type { GenerationEvent, GenerationRequest } from '../../src/serving/serving-core.js';
+import { requestFor, run, startCore as startCoreOf } from '../support/core-client.js';
 
 const cores: LocalServingCore[] = [];
 afterEach(async () => {
@@ -23,60 +22,17 @@ function simulatedRuntime(): ModelRuntime {
 }
 
 function startCore(runtime = simulatedRuntime(), faults: string[] = []): LocalServingCore {
-  const core = new LocalServingCore({
-    runtime,
-    model: { id: 'm', createdSeconds: 0, source: '', sizeBytes: 0, contextTokens: 64, slotCount: 2 },
-    limits: { maxWaiting: 2, maxWaitingTokens: 100 },
-    observer: silentObserver,
-    nowMs: () => performance.now(),
-    onFault: (message) => faults.push(message),
-  });
+  const core = startCoreOf(runtime, { limits: { maxWaiting: 2, maxWaitingTokens: 100 }, faults });
   cores.push(core);
   return core;
 }
 
-let nextId = 0;
 function request(
   core: LocalServingCore,
   text: string,
   overrides: Partial<GenerationRequest> = {},
 ): GenerationRequest {
-  nextId += 1;
-  return {
-    id: `request-${nextId}`,
-    prompts: [core.codec.encode(text, false)],
-    choicesPerPrompt: 1,
-    maxTokens: 8,
-    sampling: greedySampling,
-    stopStrings: [],
-    priorityClass: 'interactive',
-    tenant: 'anonymous',
-    queueTimeoutMs: null,
-    ...overrides,
-  };
-}
-
-interface Answer {
-  text: string[];
-  tokens: number[][];
-  finished: Extract<GenerationEvent, { type: 'finished' }>[];
-}
-
-function run(core: LocalServingCore, toRun: GenerationRequest): Promise<Answer> {
-  const choices = toRun.prompts.length * toRun.choicesPerPrompt;
-  const answer: Answer = {
-    text: Array(choices).fill(''),
-    tokens: Array.from({ length: choices }, () => []),
-    finished: [],
-  };
-  return new Promise((resolve) => {
-    core.submit(toRun, (event) => {
-      if (event.type === 'text') {
-        answer.text[event.choice] += event.text;
-        answer.tokens[event.choice]!.push(...event.tokens);
-      } else if (answer.finished.push(event) === choices) resolve(answer);
-    });
-  });
+  return requestFor(core, text, { maxTokens: 8, ...overrides });
 }
 
 describe('LocalServingCore', () => {

@@ -1,12 +1,14 @@
 import type { LlamaContext, LlamaModel } from 'node-llama-cpp';
 import type { Row, SlotOperation, TickPlan, TickResult } from '../../../scheduler/index.js';
 import type { Engine, TickTimings } from '../engine.js';
-import type { SamplingParameters } from '../sampling-parameters.js';
+import { greedySampling, type SamplingParameters } from '../sampling-parameters.js';
 import {
   type NativeContext,
   type NativeSampler,
   openNativeContext,
   samplerConfig,
+  type TokenLogit,
+  topCandidates,
 } from './native-context.js';
 
 const lastTokenOnly = (length: number) => Uint32Array.of(length - 1);
@@ -73,6 +75,27 @@ export class LlamaEngine implements Engine {
     const sampledTokens = await this.sample(plan.rows, sampledRows);
     const timings = { decodeMs: decodedMs - startedMs, samplingMs: performance.now() - decodedMs };
     return { result: { outcome: 'decoded', sampledTokens }, timings };
+  }
+
+  /**
+   * The best candidates after `tokens`, computed alone in slot 0: says whether a greedy choice was a near tie.
+   * For idle engines only; what slot 0 held is lost.
+   */
+  async topLogits(tokens: Uint32Array, count: number): Promise<TokenLogit[]> {
+    this.native.disposeSequence(0);
+    let batchIndex = 0;
+    for (let from = 0; from < tokens.length; from += this.batchTokens) {
+      const chunk = tokens.subarray(from, from + this.batchTokens);
+      this.native.initBatch(chunk.length);
+      [batchIndex = 0] = this.native.addToBatch(0, from, chunk, lastTokenOnly(chunk.length));
+      await this.native.decodeBatch();
+    }
+    const sampler = this.createSampler();
+    sampler.applyConfig(samplerConfig(greedySampling, none, this.endTokens, this.contextTokens));
+    const candidates = await topCandidates(this.native, batchIndex, sampler, count);
+    sampler.dispose();
+    this.native.disposeSequence(0);
+    return candidates;
   }
 
   async close(): Promise<void> {

@@ -21,6 +21,20 @@ export interface NativeContext {
   decodeBatch(): Promise<void>;
   /** Runs on libuv's pool. @returns -1 when there is no candidate */
   sampleToken(batchIndex: number, sampler: NativeSampler): Promise<number>;
+  /** The same, with logits of the `includeTop` best candidates as a flat list of token, logit, token, ... */
+  sampleToken(
+    batchIndex: number,
+    sampler: NativeSampler,
+    probabilities: false,
+    confidence: false,
+    logits: [
+      tokens: readonly number[],
+      includeMax: false,
+      includeMin: false,
+      includeSelected: false,
+      includeTop: number,
+    ],
+  ): Promise<[token: number, probabilities: undefined, confidence: undefined, logits: number[]]>;
   /** Empties a slot. */
   disposeSequence(slot: number): void;
   /** Removes positions `from` up to, not including, `to`; -1: to the end. @returns false: this model cannot */
@@ -86,6 +100,31 @@ export function openNativeContext(
     );
   }
   return { native, createSampler: () => new Sampler(nativeModel) };
+}
+
+export interface TokenLogit {
+  token: number;
+  logit: number;
+}
+
+/** The `count` best candidates of a decoded row, best first. */
+export async function topCandidates(
+  native: NativeContext,
+  batchIndex: number,
+  sampler: NativeSampler,
+  count: number,
+): Promise<TokenLogit[]> {
+  const [, , , flat] = await native.sampleToken(batchIndex, sampler, false, false, [
+    [],
+    false,
+    false,
+    false,
+    count,
+  ]);
+  return Array.from({ length: flat.length / 2 }, (_, index) => ({
+    token: flat[2 * index]!,
+    logit: flat[2 * index + 1]!,
+  }));
 }
 
 /**
