@@ -9,16 +9,19 @@ export function nearestWord(typed: string, words: readonly string[]): string | n
   return nearest;
 }
 
-/** Levenshtein distance: letters to insert, delete or replace. */
+/** Letters to insert, delete, replace or swap with their neighbour. */
 function editDistance(left: string, right: string): number {
-  let previousRow = Array.from({ length: right.length + 1 }, (_, index) => index);
+  const rows = [Array.from({ length: right.length + 1 }, (_, index) => index)];
   for (let row = 1; row <= left.length; row++) {
-    const currentRow = [row];
+    const [above, twoAbove] = [rows[row - 1]!, rows[row - 2]];
+    const current = [row];
     for (let column = 1; column <= right.length; column++) {
-      const replaced = previousRow[column - 1]! + (left[row - 1] === right[column - 1] ? 0 : 1);
-      currentRow.push(Math.min(previousRow[column]! + 1, currentRow[column - 1]! + 1, replaced));
+      const replaced = above[column - 1]! + (left[row - 1] === right[column - 1] ? 0 : 1);
+      const isSwap = left[row - 1] === right[column - 2] && left[row - 2] === right[column - 1];
+      const swapped = isSwap && twoAbove !== undefined ? twoAbove[column - 2]! + 1 : replaced;
+      current.push(Math.min(above[column]! + 1, current[column - 1]! + 1, replaced, swapped));
     }
-    previousRow = currentRow;
+    rows.push(current);
   }
-  return previousRow[right.length]!;
+  return rows[left.length]![right.length]!;
 }

@@ -18,11 +18,13 @@ export async function readModelFacts(path: string): Promise<ModelFacts> {
     logWarnings: false,
     ignoreKeys: ['tokenizer.ggml.tokens', 'tokenizer.ggml.merges', 'tokenizer.ggml.token_type'],
   });
-  const shape = file.architectureMetadata as ArchitectureShape;
+  const shape = (file.architectureMetadata ?? {}) as ArchitectureShape;
+  // The reader takes a cut file for one without metadata.
+  if (shape.block_count === undefined) throw new Error('it names no layers; the file may be cut short');
   return {
     name: file.metadata.general?.name ?? null,
     architecture: file.metadata.general?.architecture ?? 'unknown',
-    layers: shape.block_count ?? 0,
+    layers: shape.block_count,
     trainedContextTokens: shape.context_length ?? 0,
     kvBytesPerToken: kvBytesPerToken(shape),
   };

@@ -1,0 +1,143 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { createServer, type Server } from 'node:net';
+import { afterEach, describe, expect, it } from 'vitest';
+
+/** The real command in a process of its own, from the sources. */
+class Command {
+  readonly process: ChildProcess;
+  output = '';
+  errors = '';
+  readonly ended: Promise<number | null>;
+
+  constructor(words: string[], environment: Record<string, string> = {}) {
+    this.process = spawn(process.execPath, ['--import', 'tsx', 'src/cli/chairlift.ts', ...words], {
+      env: { PATH: process.env.PATH, HOME: process.env.HOME, ...environment },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    this.process.stdout!.on('data', (text) => {
+      this.output += text;
+    });
+    this.process.stderr!.on('data', (text) => {
+      this.errors += text;
+    });
+    this.ended = new Promise((resolve) => this.process.once('close', resolve));
+  }
+
+  /** Waits for text on either stream. @throws Error when the process ends without it */
+  async says(text: string): Promise<void> {
+    const seen = () => this.output.includes(text) || this.errors.includes(text);
+    while (!seen()) {
+      if (this.process.exitCode !== null) throw new Error(`ended without "${text}": ${this.errors}`);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+}
+
+const commands: Command[] = [];
+const servers: Server[] = [];
+
+function run(words: string[], environment?: Record<string, string>): Command {
+  const command = new Command(words, environment);
+  commands.push(command);
+  return command;
+}
+
+afterEach(async () => {
+  for (const command of commands.splice(0)) {
+    command.process.kill('SIGKILL');
+    await command.ended;
+  }
+  for (const server of servers.splice(0)) server.close();
+});
+
+const simulated = ['serve', '--engine', 'sim', '--port', '0', '--slots', '4', '--log-level', 'silent'];
+
+describe('the first screen', () => {
+  it('names the facts and a curl command that works when pasted', async () => {
+    const command = run([...simulated, '--max-waiting', '99'], { CHAIRLIFT_API_KEY: 'secret-key' });
+    await command.says('Ctrl-C stops it.');
+    expect(command.output).toMatch(/slots +4 x 2,048 tokens/);
+    expect(command.output).toMatch(/queue +at most 99 requests with 262,144 prompt tokens/);
+    expect(command.output).toMatch(/redis +not configured/);
+    expect(command.output).toMatch(/docs +http:\/\/127\.0\.0\.1:\d+\/docs/);
+    expect(command.output).not.toContain('secret-key');
+    expect(command.output).not.toContain('\u001b');
+
+    const line = command.output.split('\n').find((candidate) => candidate.startsWith('  curl '))!;
+    const shell = spawn('sh', ['-c', line], { env: { ...process.env, CHAIRLIFT_API_KEY: 'secret-key' } });
+    let answer = '';
+    shell.stdout.on('data', (text) => {
+      answer += text;
+    });
+    expect(await new Promise((resolve) => shell.once('close', resolve))).toBe(0);
+    expect(JSON.parse(answer)).toMatchObject({ object: 'chat.completion' });
+  });
+});
+
+describe('signals', () => {
+  it.each(['SIGTERM', 'SIGINT'] as const)('%s ends an idle server with exit code 0', async (signal) => {
+    const command = run(simulated);
+    await command.says('Ctrl-C stops it.');
+    command.process.kill(signal);
+    expect(await command.ended).toBe(0);
+  });
+
+  it('a second one ends at once although a request still runs', async () => {
+    const command = run(simulated);
+    await command.says('Ctrl-C stops it.');
+    const url = command.output.match(/address +(\S+)/)![1]!;
+    const body = { prompt: 'never ends', max_tokens: 2_000, ignore_eos: true, stream: true };
+    const response = await fetch(`${url}/v1/completions`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    });
+    await response.body!.getReader().read();
+    command.process.kill('SIGTERM');
+    await command.says('a second one ends at once');
+    // An echo of the first, as npm makes one, does not count.
+    command.process.kill('SIGTERM');
+    await new Promise((resolve) => setTimeout(resolve, 400));
+    expect(command.process.exitCode).toBeNull();
+    command.process.kill('SIGTERM');
+    expect(await command.ended).toBe(143);
+  });
+});
+
+describe('a start that fails', () => {
+  it('because the port is taken says so in one line', async () => {
+    const server = createServer();
+    servers.push(server);
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const { port } = server.address() as { port: number };
+    const command = run(['--engine', 'sim', '--port', String(port), '--log-level', 'silent']);
+    expect(await command.ended).toBe(1);
+    expect(command.errors).toBe(
+      `chairlift: 127.0.0.1:${port} is in use; stop the other server or choose another --port\n`,
+    );
+    expect(command.output).toBe('');
+  });
+
+  it.each([
+    [['--model', '/nonexistent.gguf'], '/nonexistent.gguf does not exist'],
+    [['--model', '/usr'], '/usr is a directory'],
+    [['--offline', '--model', 'hf:a/b:Q8_0', '--model-cache', '/nonexistent'], 'hf:a/b:Q8_0 is not in'],
+  ])('%j says so in one line', async (words, reason) => {
+    const command = run(words);
+    expect(await command.ended).toBe(1);
+    expect(command.errors.trim().split('\n').at(-1)).toContain(`chairlift: ${reason}`);
+    expect(command.errors).not.toMatch(/^\s+at /m);
+  });
+});
+
+describe('wrong options', () => {
+  it('end the process with code 2 before anything is loaded', async () => {
+    const command = run(['--slots', '0']);
+    expect(await command.ended).toBe(2);
+    expect(command.errors).toBe(
+      'chairlift: cannot use this option:\n' +
+        '  --slots 0: must be a whole number from 1 to 256\n' +
+        'chairlift serve --help lists every option.\n',
+    );
+  });
+});
