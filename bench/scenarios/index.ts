@@ -1,0 +1,42 @@
+import { batchUnderInteractive, interference } from './mixed.js';
+import { multiTurn, sharedPrefix } from './prefix.js';
+import { rateSweep } from './rate-sweep.js';
+import type { Scenario } from './scenario.js';
+import { concurrency, single, throughput } from './steady.js';
+import { disconnects, overload, sparse } from './stress.js';
+
+/** All scenarios, in the order of the report. */
+export const scenarios: readonly Scenario[] = [
+  throughput,
+  single,
+  concurrency,
+  interference,
+  sharedPrefix(200),
+  sharedPrefix(1000),
+  multiTurn,
+  sparse,
+  rateSweep,
+  overload,
+  disconnects,
+  batchUnderInteractive,
+];
+
+/**
+ * @param names exact names, "all", or a family such as "shared-prefix"
+ * @throws RangeError that lists the known names
+ */
+export function selectScenarios(names: readonly string[]): Scenario[] {
+  const selected = new Set<Scenario>();
+  for (const name of names) {
+    const matches = scenarios.filter(
+      (each) => name === 'all' || each.name === name || each.name.startsWith(`${name}-`),
+    );
+    if (matches.length === 0) {
+      throw new RangeError(
+        `Unknown scenario "${name}"; known: all, ${scenarios.map((each) => each.name).join(', ')}.`,
+      );
+    }
+    for (const match of matches) selected.add(match);
+  }
+  return scenarios.filter((each) => selected.has(each));
+}

@@ -1,0 +1,95 @@
+import { runClosedLoop } from '../load/drivers.js';
+import { drawLength } from '../load/lengths.js';
+import { buildPrompt, drawWords } from '../load/prompts.js';
+import type { RequestRecord, RequestSpec } from '../load/records.js';
+import { latencies, recordsOf, summarize } from '../load/summary.js';
+import { outputLength, type Scenario, type ScenarioContext, timing } from './scenario.js';
+
+const ownTokens = 16;
+
+/** Every client sends the same long beginning and a few words of its own. */
+export function sharedPrefix(prefixTokens: number): Scenario {
+  return {
+    name: `shared-prefix-${prefixTokens}`,
+    title: `Shared prefix of ${prefixTokens.toLocaleString('en')} tokens`,
+    question: 'How much prompt work is saved when everyone shares a system prompt?',
+    contextTokens: prefixTokens + 128 > 1024 ? 2048 : 1024,
+    headline: ['generatedTokensPerSecond', 'cachedTokenFraction', 'ttftP50Ms', 'ttftP99Ms', 'itlP99Ms'],
+    async run(context) {
+      const { calibration } = context.target;
+      const random = context.random.fork('shared');
+      const prefix = buildPrompt(prefixTokens, calibration, random);
+      const outputs = outputLength(context.options);
+      const promptTokens = prefixTokens + ownTokens;
+      const result = await runClosedLoop({
+        ...timing(context),
+        clients: context.options.clients,
+        nextRequest: () => ({
+          prompt: buildPrompt(promptTokens, calibration, random, { prefix, prefixTokens }),
+          promptTokens,
+          outputTokens: drawLength(outputs, random),
+        }),
+      });
+      return { metrics: summarize(result, context.options.targets) };
+    },
+  };
+}
+
+const conversations = 16;
+const turnsPerConversation = 5;
+const openingTokens = 64;
+const userTokens = 24;
+const replyTokens = 32;
+const meanThinkMs = 500;
+
+export const multiTurn: Scenario = {
+  name: 'multi-turn',
+  title: 'Conversations of several turns',
+  question: 'Does a returning conversation find its history still computed?',
+  contextTokens: 1024,
+  headline: ['laterTurnTtftP50Ms', 'laterTurnTtftP99Ms', 'cachedTokenFraction', 'generatedTokensPerSecond'],
+  async run(context) {
+    const talk = conversationTurns(context);
+    const think = context.random.fork('think');
+    const result = await runClosedLoop({
+      ...timing(context),
+      clients: Math.min(conversations, context.options.clients),
+      nextRequest: talk,
+      thinkMs: () => think.exponential(meanThinkMs),
+    });
+    const later = latencies(recordsOf(result).filter(({ tag }) => tag === 'later turn'));
+    return {
+      metrics: {
+        ...summarize(result, context.options.targets),
+        laterTurnTtftP50Ms: later.ttftP50Ms!,
+        laterTurnTtftP99Ms: later.ttftP99Ms!,
+      },
+    };
+  },
+};
+
+/** Each turn repeats the whole conversation so far, with the server's own replies in it. */
+function conversationTurns(
+  context: ScenarioContext,
+): (client: number, turn: number, previous?: RequestRecord) => RequestSpec {
+  const { calibration } = context.target;
+  const history = new Map<number, { text: string; tokens: number }>();
+  return (client, turn, previous) => {
+    const random = context.random.fork(`conversation ${client} turn ${turn}`);
+    const past = history.get(client);
+    const isFirst = turn % turnsPerConversation === 0 || past === undefined;
+    const next = isFirst
+      ? { text: buildPrompt(openingTokens, calibration, random), tokens: openingTokens }
+      : {
+          text: `${past.text}${previous?.text ?? ''} ${drawWords(userTokens, calibration.words, random)}`,
+          tokens: past.tokens + replyTokens + userTokens,
+        };
+    history.set(client, next);
+    return {
+      tag: isFirst ? 'first turn' : 'later turn',
+      prompt: next.text,
+      promptTokens: next.tokens,
+      outputTokens: replyTokens,
+    };
+  };
+}
