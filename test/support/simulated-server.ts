@@ -8,6 +8,7 @@ export interface SimulatedServerOptions extends HttpTestOptions {
   contextTokens?: number;
   maxWaiting?: number;
   maxWaitingTokens?: number;
+  batchTokens?: number;
   meanLengthTokens?: number;
   cost?: SimulatedCost;
 }
@@ -30,7 +31,7 @@ export async function startSimulatedServer(options: SimulatedServerOptions = {})
     runtime: createSimulatedRuntime({
       slotCount,
       contextTokens,
-      batchTokens: 512,
+      batchTokens: options.batchTokens ?? 512,
       cost: options.cost ?? fastCost,
       meanLengthTokens: options.meanLengthTokens ?? 20,
     }),
