@@ -1,3 +1,5 @@
+import type { TickWork } from './cost-model.js';
+
 /** The scheduler's vocabulary towards the engine: what it plans for a tick and what it is told about it. */
 
 /** Limits that hold for the life of a scheduler. */
@@ -38,14 +40,14 @@ export interface TickPlan {
   /** Applied in order before the rows are decoded. */
   operations: readonly SlotOperation[];
   rows: readonly Row[];
-  /** Trips over the weights that llama.cpp will make for these rows. */
-  passes: number;
-  tokens: number;
+  work: TickWork;
+  /** Compute threads for this call. */
+  threads: number;
 }
 
 export type TickResult =
   /** `sampledTokens[i]` belongs to `rows[i]`; -1 where the row was not sampled or sampling gave nothing. */
-  | { outcome: 'decoded'; sampledTokens: readonly number[] }
+  | { outcome: 'decoded'; sampledTokens: readonly number[]; decodeMs: number }
   /** Nothing was decoded: these slots could not be brought into the planned state and are now empty. */
   | { outcome: 'slots-lost'; slots: readonly number[] }
   /** The decode call failed; what the planned slots hold is unknown. */

@@ -1,14 +1,18 @@
 import { admit, type Rejection } from './admission.js';
 import { invariant } from './assert.js';
+import { workOf } from './cost-model.js';
 import type { FinishReason, SchedulerEvent } from './events.js';
 import { generatedTokenWeight, promptTokenWeight } from './fair-share.js';
 import { countPasses } from './pass-count.js';
+import { type SchedulingPolicy, throughputFirst } from './policy.js';
 import type { Row, SchedulerConfig, TickPlan, TickResult } from './ports.js';
 import { Sequence } from './sequence.js';
 import type { SequenceSpec } from './sequence-spec.js';
 import { type Slot, SlotPool } from './slot-pool.js';
 import type { SchedulerStats } from './stats.js';
-import { layOutRows, shareTokenBudget } from './tick-planner.js';
+import { TickCosts } from './tick-costs.js';
+import { layOutRows } from './tick-planner.js';
+import { TickSharing } from './tick-sharing.js';
 import { WaitingQueue } from './waiting-queue.js';
 
 /** A sequence whose decode calls fail this often in a row ends with `error`. */
@@ -36,8 +40,11 @@ export class Scheduler {
   private inFlight: TickPlan | null = null;
   private ticks = 0;
   private starts = 0;
+  private readonly sharing: TickSharing;
+  /** Fed by every tick; a calibration may feed it before the first one. */
+  readonly costs: TickCosts;
 
-  constructor(config: SchedulerConfig) {
+  constructor(config: SchedulerConfig, policy: SchedulingPolicy = throughputFirst) {
     invariant(
       config.slotCount >= 1 && config.slotCount <= 256,
       () => `slotCount ${config.slotCount} is not 1 to 256`,
@@ -47,6 +54,8 @@ export class Scheduler {
       () => `batchTokens ${config.batchTokens} cannot hold a row per slot`,
     );
     this.config = config;
+    this.costs = new TickCosts(policy.threadChoices);
+    this.sharing = new TickSharing(config, policy, this.costs);
     this.pool = new SlotPool(config.slotCount);
   }
 
@@ -83,19 +92,14 @@ export class Scheduler {
     invariant(this.inFlight === null, () => 'planned a tick while one is in flight');
     for (const sequence of this.queue.takeExpired(nowMs)) this.close(sequence, 'expired', null);
     this.startWaiting(nowMs);
-    const shares = shareTokenBudget([...this.running], this.config.batchTokens);
+    const shares = this.sharing.share(this.runningBySlot(), nowMs);
     const { rows, operations } = layOutRows(this.pool.slots, shares);
     if (rows.length === 0) return { plan: null, events: this.takeEvents() };
     this.assertRows(rows);
     this.ticks += 1;
-    const tokens = rows.reduce((sum, row) => sum + row.tokens.length, 0);
-    const plan: TickPlan = {
-      tick: this.ticks,
-      operations,
-      rows,
-      passes: countPasses(rows, this.config.batchTokens),
-      tokens,
-    };
+    const work = workOf(rows, countPasses(rows, this.config.batchTokens));
+    const threads = this.costs.chooseThreads(work);
+    const plan: TickPlan = { tick: this.ticks, operations, rows, work, threads };
     this.inFlight = plan;
     return { plan, events: this.takeEvents() };
   }
@@ -105,6 +109,7 @@ export class Scheduler {
     invariant(plan !== null, () => 'applied a tick that was not planned');
     this.inFlight = null;
     if (result.outcome === 'decoded') {
+      this.costs.observe(plan.work, plan.threads, result.decodeMs);
       invariant(
         result.sampledTokens.length === plan.rows.length,
         () => 'sampled tokens do not match the rows',
@@ -116,6 +121,11 @@ export class Scheduler {
     else this.applyFailure(plan, result.message);
     this.closeEnding(plan);
     return this.takeEvents();
+  }
+
+  /** Milliseconds that prefill must not push the gap between two tokens over; 0: no target. */
+  get itlTargetMs(): number {
+    return this.sharing.itlTargetMs;
   }
 
   get hasWork(): boolean {
@@ -148,6 +158,10 @@ export class Scheduler {
       cachedSlots: cachedCount,
       emptySlots: freeCount - cachedCount,
     };
+  }
+
+  private runningBySlot(): Sequence[] {
+    return this.pool.slots.flatMap(({ owner }) => owner ?? []);
   }
 
   private startWaiting(nowMs: number): void {

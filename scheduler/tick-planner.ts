@@ -1,25 +1,23 @@
 import type { Row, SlotOperation } from './ports.js';
 import type { Sequence } from './sequence.js';
+import type { PriorityClass } from './sequence-spec.js';
 import type { Slot } from './slot-pool.js';
 
+/** Milliseconds from arrival to first token after which a sequence of the class counts as late. */
+export type TtftTargets = Readonly<Record<PriorityClass, number>>;
+
 /**
- * Gives every decoding sequence its row and spends the rest of the token budget on prefill chunks, oldest start
- * first (stall-free batching of Sarathi-Serve, Agrawal et al., OSDI 2024).
- * @returns tokens per running sequence; sequences without an entry sit this tick out
+ * Shares `prefillTokens` among prefilling sequences in the given order; the first gets all it can use.
+ * Decoding sequences get one token each in any case.
+ * @returns tokens per sequence; sequences without an entry sit this tick out
  */
-export function shareTokenBudget(running: readonly Sequence[], batchTokens: number): Map<Sequence, number> {
-  const shares = new Map<Sequence, number>();
-  const prefilling: Sequence[] = [];
-  let remaining = batchTokens;
-  for (const sequence of running) {
-    if (sequence.pendingTokens > 1) {
-      prefilling.push(sequence);
-      continue;
-    }
-    shares.set(sequence, 1);
-    remaining -= 1;
-  }
-  prefilling.sort((left, right) => left.startRank - right.startRank);
+export function shareTokens(
+  decoding: readonly Sequence[],
+  prefilling: readonly Sequence[],
+  prefillTokens: number,
+): Map<Sequence, number> {
+  const shares = new Map<Sequence, number>(decoding.map((sequence) => [sequence, 1]));
+  let remaining = prefillTokens;
   for (const sequence of prefilling) {
     if (remaining <= 0) break;
     const chunk = Math.min(sequence.pendingTokens, remaining);
@@ -27,6 +25,33 @@ export function shareTokenBudget(running: readonly Sequence[], batchTokens: numb
     remaining -= chunk;
   }
   return shares;
+}
+
+/**
+ * Most urgent first: highest response ratio, time in the system over work left (HRRN, Brinch Hansen 1971), so short
+ * prompts go first and long ones cannot be passed for ever. Being late for its class's target multiplies the ratio.
+ */
+export function orderPrefills(
+  prefilling: readonly Sequence[],
+  nowMs: number,
+  perTokenMs: number,
+  targets: TtftTargets,
+): Sequence[] {
+  const urgency = new Map(
+    prefilling.map((sequence) => {
+      const serviceMs = sequence.pendingTokens * perTokenMs;
+      const ratio = (nowMs - sequence.arrivalMs + serviceMs) / serviceMs;
+      return [sequence, ratio * (1 + lateness(sequence, nowMs, targets))];
+    }),
+  );
+  return [...prefilling].sort(
+    (left, right) => urgency.get(right)! - urgency.get(left)! || left.startRank - right.startRank,
+  );
+}
+
+/** 0 while in time for its first token, 1 when it has taken twice its class's target. */
+export function lateness(sequence: Sequence, nowMs: number, targets: TtftTargets): number {
+  return Math.max(0, (nowMs - sequence.arrivalMs) / targets[sequence.spec.priorityClass] - 1);
 }
 
 /**

@@ -57,8 +57,8 @@ export class TickLoop {
       endedMs = nowMs();
       observer.tick({
         rows: plan.rows.length,
-        passes: plan.passes,
-        tokens: plan.tokens,
+        passes: plan.work.passes,
+        tokens: plan.work.tokens,
         ...timings,
         javascriptMs: Math.max(0, endedMs - startedMs - timings.decodeMs - timings.samplingMs),
       });

@@ -67,7 +67,7 @@ describe('token budget', () => {
     const shapes = [];
     for (let tick = 0; tick < 3; tick += 1) {
       const plan = planOf(scheduler);
-      shapes.push([plan.rows[0]!.firstPosition, plan.tokens, plan.rows[0]!.sample]);
+      shapes.push([plan.rows[0]!.firstPosition, plan.work.tokens, plan.rows[0]!.sample]);
       scheduler.applyTick(decoded(plan));
     }
     expect(shapes).toEqual([
@@ -84,7 +84,7 @@ describe('token budget', () => {
     scheduler.submit([spec(3, { prompt: prompt(40) })], 0);
     const plan = planOf(scheduler);
     expect(plan.rows.map((row) => row.tokens.length)).toEqual([1, 1, 14]);
-    expect(plan.tokens).toBe(16);
+    expect(plan.work.tokens).toBe(16);
   });
 
   it('gives the oldest prefill everything before the next one', () => {
@@ -256,7 +256,9 @@ describe('misuse', () => {
     expect(() => scheduler.submit([spec(1)], 0)).toThrow(/id 1 is taken/);
     scheduler.planTick(0);
     expect(() => scheduler.planTick(0)).toThrow(/in flight/);
-    expect(() => scheduler.applyTick({ outcome: 'decoded', sampledTokens: [] })).toThrow(/do not match/);
+    expect(() => scheduler.applyTick({ outcome: 'decoded', sampledTokens: [], decodeMs: 1 })).toThrow(
+      /do not match/,
+    );
     expect(() => makeScheduler({ slotCount: 257, batchTokens: 512 })).toThrow(/257/);
     expect(() => makeScheduler({ slotCount: 32, batchTokens: 16 })).toThrow(/row per slot/);
   });

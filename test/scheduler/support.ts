@@ -45,7 +45,7 @@ export function decoded(plan: TickPlan, token: number | ((sequenceId: number) =>
     if (!row.sample) return -1;
     return typeof token === 'number' ? token : token(row.sequenceId);
   });
-  return { outcome: 'decoded', sampledTokens } as const;
+  return { outcome: 'decoded', sampledTokens, decodeMs: 1 } as const;
 }
 
 /** Plans and decodes until nothing is left. */

@@ -74,7 +74,7 @@ export class LlamaEngine implements Engine {
     const decodedMs = performance.now();
     const sampledTokens = await this.sample(plan.rows, sampledRows);
     const timings = { decodeMs: decodedMs - startedMs, samplingMs: performance.now() - decodedMs };
-    return { result: { outcome: 'decoded', sampledTokens }, timings };
+    return { result: { outcome: 'decoded', sampledTokens, decodeMs: timings.decodeMs }, timings };
   }
 
   /**
@@ -116,7 +116,8 @@ export class LlamaEngine implements Engine {
 
   private fillBatch(plan: TickPlan): SampledRow[] {
     const sampledRows: SampledRow[] = [];
-    this.native.initBatch(plan.tokens);
+    this.native.setThreads(plan.threads);
+    this.native.initBatch(plan.work.tokens);
     plan.rows.forEach(({ slot, firstPosition, tokens, sample, sequenceId }, rowIndex) => {
       const logitIndexes = sample ? lastTokenOnly(tokens.length) : none;
       const [batchIndex] = this.native.addToBatch(slot, firstPosition, tokens, logitIndexes);

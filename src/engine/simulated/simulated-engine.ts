@@ -50,11 +50,13 @@ export class SimulatedEngine implements Engine {
   async run(plan: TickPlan): Promise<{ result: TickResult; timings: TickTimings }> {
     const { perPassMs, perTokenMs, perContextTokenMs } = this.cost;
     const contextTokens = this.slots.contextTokens(plan);
-    const decodeMs = perPassMs * plan.passes + perTokenMs * plan.tokens + perContextTokenMs * contextTokens;
+    const decodeMs =
+      perPassMs * plan.work.passes + perTokenMs * plan.work.tokens + perContextTokenMs * contextTokens;
     const startedMs = performance.now();
     await sleep(decodeMs);
-    const result = this.slots.apply(plan, (sequenceId) => this.neverEnding.has(sequenceId));
-    return { result, timings: { decodeMs: performance.now() - startedMs, samplingMs: 0 } };
+    const sleptMs = performance.now() - startedMs;
+    const result = this.slots.apply(plan, (sequenceId) => this.neverEnding.has(sequenceId), sleptMs);
+    return { result, timings: { decodeMs: sleptMs, samplingMs: 0 } };
   }
 
   openSampler(sequenceId: number, sampling: SamplingParameters): void {

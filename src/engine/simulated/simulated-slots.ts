@@ -30,7 +30,8 @@ export class SimulatedSlots {
     return plan.rows.reduce((sum, row) => sum + this.slots[row.slot]!.length, 0);
   }
 
-  apply(plan: TickPlan, neverEnds: (sequenceId: number) => boolean): TickResult {
+  /** @param decodeMs what the call is said to have taken */
+  apply(plan: TickPlan, neverEnds: (sequenceId: number) => boolean, decodeMs = 1): TickResult {
     for (const { slot, keepTokens } of plan.operations) {
       const kept = this.slots[slot]!;
       invariant(
@@ -48,7 +49,7 @@ export class SimulatedSlots {
       for (const token of tokens) held.push(token);
       return sample ? this.nextToken(held, neverEnds(sequenceId)) : -1;
     });
-    return { outcome: 'decoded', sampledTokens };
+    return { outcome: 'decoded', sampledTokens, decodeMs };
   }
 
   /** Words of frequent letters, drawn by a hash over everything the slot holds (FNV-1a). */

@@ -1,0 +1,200 @@
+import type { Row } from './ports.js';
+
+/** What one decode call has to do. */
+export interface TickWork {
+  passes: number;
+  tokens: number;
+  /** Rows whose logits are computed: each is one more trip through the output layer. */
+  sampledRows: number;
+  /** Pairs of a token and a position it attends to. */
+  attendedTokens: number;
+}
+
+/** Milliseconds per unit of `TickWork`. */
+export interface CostCoefficients {
+  perPassMs: number;
+  perTokenMs: number;
+  perSampledRowMs: number;
+  perAttendedTokenMs: number;
+}
+
+/** Until something was measured: a small model on a small machine. */
+export const unmeasuredCost: CostCoefficients = {
+  perPassMs: 6,
+  perTokenMs: 0.8,
+  perSampledRowMs: 0.5,
+  perAttendedTokenMs: 0.0005,
+};
+
+/** No fit may leave these, however strange the measurements: the planner divides by them. */
+const lowest: CostCoefficients = {
+  perPassMs: 0.01,
+  perTokenMs: 0.0005,
+  perSampledRowMs: 0,
+  perAttendedTokenMs: 0,
+};
+const highest: CostCoefficients = {
+  perPassMs: 5_000,
+  perTokenMs: 500,
+  perSampledRowMs: 500,
+  perAttendedTokenMs: 1,
+};
+
+const names = ['perPassMs', 'perTokenMs', 'perSampledRowMs', 'perAttendedTokenMs'] as const;
+type Features = [passes: number, tokens: number, sampledRows: number, attendedTokens: number];
+
+/** Weight of a new measurement in the mean of its cell. */
+const forgetting = 0.1;
+/** A single call may look this many times slower than its cell at most: a scheduling hiccup is not a trend. */
+const outlierFactor = 4;
+const ticksPerFit = 16;
+const fitSweeps = 40;
+/** How strongly a fit clings to the coefficients before it, in cells. */
+const priorWeight = 0.02;
+
+interface Cell {
+  features: Features;
+  measuredMs: number;
+  count: number;
+}
+
+export function workOf(rows: readonly Row[], passes: number): TickWork {
+  const work: TickWork = { passes, tokens: 0, sampledRows: 0, attendedTokens: 0 };
+  for (const { tokens, firstPosition, sample } of rows) {
+    work.tokens += tokens.length;
+    work.sampledRows += sample ? 1 : 0;
+    work.attendedTokens += tokens.length * (firstPosition + (tokens.length + 1) / 2);
+  }
+  return work;
+}
+
+/**
+ * How long a decode call takes, for one number of threads:
+ * `perPassMs * passes + perTokenMs * tokens + perSampledRowMs * sampledRows + perAttendedTokenMs * attendedTokens`.
+ * Measurements are averaged per shape of call, and the line is fitted through the cells: a long stretch of one shape
+ * updates its own cell and does not wash out what is known of the others, as plain exponential forgetting would.
+ */
+export class CostModel {
+  private readonly cells = new Map<string, Cell>();
+  private fitted: CostCoefficients;
+  private measurements = 0;
+  private relativeErrorMean = 0;
+
+  constructor(start: CostCoefficients = unmeasuredCost) {
+    this.fitted = bounded(start);
+  }
+
+  get coefficients(): CostCoefficients {
+    return this.fitted;
+  }
+
+  /** Mean of |predicted - measured| / measured over the latest calls. */
+  get relativeError(): number {
+    return this.relativeErrorMean;
+  }
+
+  get isMeasured(): boolean {
+    return this.measurements > 0;
+  }
+
+  predictMs(work: TickWork): number {
+    return dot(coefficientList(this.fitted), featuresOf(work));
+  }
+
+  /** How long calls of exactly this shape took lately; null: none was seen. */
+  measuredMs(work: TickWork): number | null {
+    return this.cells.get(cellKey(work))?.measuredMs ?? null;
+  }
+
+  observe(work: TickWork, measuredMs: number): void {
+    if (!(measuredMs > 0) || !Number.isFinite(measuredMs)) return;
+    const error = Math.abs(this.predictMs(work) - measuredMs) / measuredMs;
+    this.relativeErrorMean +=
+      (Math.min(error, 1) - this.relativeErrorMean) * (this.measurements === 0 ? 1 : 0.02);
+    this.measurements += 1;
+    this.remember(work, measuredMs);
+    if (this.measurements < ticksPerFit || this.measurements % ticksPerFit === 0) this.fit();
+  }
+
+  private remember(work: TickWork, measuredMs: number): void {
+    const key = cellKey(work);
+    const features = featuresOf(work);
+    const cell = this.cells.get(key);
+    if (!cell) {
+      this.cells.set(key, { features, measuredMs, count: 1 });
+      return;
+    }
+    cell.count += 1;
+    const weight = Math.max(forgetting, 1 / cell.count);
+    cell.measuredMs += weight * (Math.min(measuredMs, outlierFactor * cell.measuredMs) - cell.measuredMs);
+    cell.features.forEach((value, index) => {
+      cell.features[index] = value + weight * (features[index]! - value);
+    });
+  }
+
+  /** Least squares of relative errors under bounds, by projected Gauss-Seidel. */
+  private fit(): void {
+    const solution = coefficientList(this.fitted);
+    const prior = [...solution];
+    const equations = this.normalEquations();
+    for (let sweep = 0; sweep < fitSweeps; sweep += 1) {
+      for (let row = 0; row < names.length; row += 1) {
+        const diagonal = equations.matrix[row]![row]!;
+        if (diagonal <= 0) continue;
+        const ridge = priorWeight * diagonal;
+        let rest = equations.target[row]! + ridge * prior[row]!;
+        for (let column = 0; column < names.length; column += 1) {
+          if (column !== row) rest -= equations.matrix[row]![column]! * solution[column]!;
+        }
+        const name = names[row]!;
+        solution[row] = Math.min(highest[name], Math.max(lowest[name], rest / (diagonal + ridge)));
+      }
+    }
+    this.fitted = coefficientsFrom(solution);
+  }
+
+  private normalEquations(): { matrix: number[][]; target: number[] } {
+    const matrix = names.map(() => names.map(() => 0));
+    const target = names.map(() => 0);
+    for (const { features, measuredMs } of this.cells.values()) {
+      const scaled = features.map((value) => value / measuredMs);
+      for (let row = 0; row < names.length; row += 1) {
+        target[row]! += scaled[row]!;
+        for (let column = 0; column < names.length; column += 1) {
+          matrix[row]![column]! += scaled[row]! * scaled[column]!;
+        }
+      }
+    }
+    return { matrix, target };
+  }
+}
+
+function featuresOf({ passes, tokens, sampledRows, attendedTokens }: TickWork): Features {
+  return [passes, tokens, sampledRows, attendedTokens];
+}
+
+function coefficientList(coefficients: CostCoefficients): number[] {
+  return names.map((name) => coefficients[name]);
+}
+
+function coefficientsFrom(values: readonly number[]): CostCoefficients {
+  const [perPassMs, perTokenMs, perSampledRowMs, perAttendedTokenMs] = values as Features;
+  return { perPassMs, perTokenMs, perSampledRowMs, perAttendedTokenMs };
+}
+
+function bounded(coefficients: CostCoefficients): CostCoefficients {
+  return coefficientsFrom(
+    names.map((name) => Math.min(highest[name], Math.max(lowest[name], coefficients[name]))),
+  );
+}
+
+/** Shapes that behave alike: rows, other tokens and attention by powers of two, passes exactly up to 4. */
+function cellKey({ passes, tokens, sampledRows, attendedTokens }: TickWork): string {
+  const magnitude = (value: number) => Math.round(Math.log2(value + 1));
+  const rows = sampledRows <= 2 ? sampledRows : 2 + magnitude(sampledRows - 1);
+  return `${Math.min(passes, 4)}/${rows}/${magnitude(tokens - sampledRows)}/${magnitude(attendedTokens / 256)}`;
+}
+
+function dot(left: readonly number[], right: readonly number[]): number {
+  return left.reduce((sum, value, index) => sum + value * right[index]!, 0);
+}

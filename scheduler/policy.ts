@@ -1,0 +1,22 @@
+import type { TtftTargets } from './tick-planner.js';
+
+/** What the scheduler aims for; limits are in `SchedulerConfig`. */
+export interface SchedulingPolicy {
+  /**
+   * Milliseconds between two tokens of a running sequence that prefill must not push it over.
+   * 0: throughput first; null: `automaticItlFactor` times a decode with all slots busy.
+   */
+  itlTargetMs: number | null;
+  ttftTargetsMs: TtftTargets;
+  /** Numbers of compute threads a tick may use, at least one. */
+  threadChoices: readonly number[];
+}
+
+export const automaticItlFactor = 2.5;
+
+/** Prefill takes what it needs, one thread. */
+export const throughputFirst: SchedulingPolicy = {
+  itlTargetMs: 0,
+  ttftTargetsMs: { interactive: 2_000, standard: 10_000, batch: 600_000 },
+  threadChoices: [1],
+};

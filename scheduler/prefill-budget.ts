@@ -1,0 +1,51 @@
+import type { CostCoefficients } from './cost-model.js';
+
+/** Share of the target that is planned for; the rest absorbs prediction error and sampling. */
+const plannedShare = 0.9;
+/** Fewer prompt tokens than this are not worth the pass they cost. */
+export const minimumChunkTokens = 32;
+/** Of the decode time, what prefill is owed per tick even when the target leaves nothing. */
+const minimumPrefillShare = 0.25;
+
+export interface PrefillDemand {
+  /** Milliseconds that must not be exceeded between two tokens of a running sequence; 0: throughput first. */
+  itlTargetMs: number;
+  /** Predicted milliseconds of the decode rows alone; 0 when nobody decodes. */
+  decodeMs: number;
+  cost: CostCoefficients;
+  /** Position of the first token of the most urgent chunk: attention to everything before it is part of its cost. */
+  firstPosition: number;
+  /** Prompt tokens that wait to be computed. */
+  pendingTokens: number;
+}
+
+/**
+ * How many prompt tokens a tick may compute next to its decode rows. What does not fit under the target is owed:
+ * the debt grows until it buys a useful chunk, so prefill is slowed by decoding but never starved.
+ */
+export class PrefillBudget {
+  private owedMs = 0;
+
+  /** @param freeTokens room left in the batch */
+  grant(demand: PrefillDemand, freeTokens: number): number {
+    const { itlTargetMs, decodeMs, pendingTokens } = demand;
+    if (pendingTokens === 0) return 0;
+    if (decodeMs === 0 || itlTargetMs === 0) return this.settle(freeTokens);
+    const usefulTokens = Math.min(minimumChunkTokens, pendingTokens, freeTokens);
+    const leftMs = plannedShare * itlTargetMs - decodeMs;
+    const affordable = tokensFor(leftMs, demand);
+    if (affordable >= usefulTokens) return this.settle(Math.min(affordable, freeTokens));
+    this.owedMs += Math.max(leftMs, minimumPrefillShare * decodeMs);
+    return tokensFor(this.owedMs, demand) >= usefulTokens ? this.settle(usefulTokens) : 0;
+  }
+
+  private settle(tokens: number): number {
+    this.owedMs = 0;
+    return tokens;
+  }
+}
+
+function tokensFor(availableMs: number, { cost, firstPosition }: PrefillDemand): number {
+  const perTokenMs = cost.perTokenMs + cost.perAttendedTokenMs * firstPosition;
+  return Math.max(0, Math.floor((availableMs - cost.perPassMs) / perTokenMs));
+}

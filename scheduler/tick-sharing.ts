@@ -1,0 +1,79 @@
+import type { CostModel, TickWork } from './cost-model.js';
+import { countPasses } from './pass-count.js';
+import { automaticItlFactor, type SchedulingPolicy } from './policy.js';
+import type { SchedulerConfig } from './ports.js';
+import { minimumChunkTokens, PrefillBudget } from './prefill-budget.js';
+import type { Sequence } from './sequence.js';
+import type { TickCosts } from './tick-costs.js';
+import { lateness, orderPrefills, shareTokens } from './tick-planner.js';
+
+const oneToken = new Uint32Array(1);
+
+/** Decides how many tokens each running sequence gets in a tick. */
+export class TickSharing {
+  private readonly config: SchedulerConfig;
+  private readonly policy: SchedulingPolicy;
+  private readonly costs: TickCosts;
+  private readonly prefillBudget = new PrefillBudget();
+
+  constructor(config: SchedulerConfig, policy: SchedulingPolicy, costs: TickCosts) {
+    this.config = config;
+    this.policy = policy;
+    this.costs = costs;
+  }
+
+  /** Milliseconds that prefill must not push the gap between two tokens over; 0: no target. */
+  get itlTargetMs(): number {
+    const { itlTargetMs } = this.policy;
+    if (itlTargetMs !== null) return itlTargetMs;
+    const { slotCount, contextTokens } = this.config;
+    const attendedTokens = (slotCount * contextTokens) / 2;
+    const fullDecode = { passes: 1, tokens: slotCount, sampledRows: slotCount, attendedTokens };
+    return automaticItlFactor * this.costs.predictMs(fullDecode);
+  }
+
+  /**
+   * @param running ascending by slot
+   * @returns tokens per sequence; sequences without an entry sit this tick out
+   */
+  share(running: readonly Sequence[], nowMs: number): Map<Sequence, number> {
+    const decoding = running.filter((sequence) => sequence.pendingTokens === 1);
+    const waitingForPrefill = running.filter((sequence) => sequence.pendingTokens > 1);
+    if (waitingForPrefill.length === 0) return shareTokens(decoding, [], 0);
+    const decodeWork = this.decodeWork(decoding);
+    const model = this.modelFor(decodeWork);
+    const { perTokenMs } = model.coefficients;
+    const prefilling = orderPrefills(waitingForPrefill, nowMs, perTokenMs, this.policy.ttftTargetsMs);
+    const latest = Math.max(...prefilling.map((each) => lateness(each, nowMs, this.policy.ttftTargetsMs)));
+    const prefillTokens = this.prefillBudget.grant(
+      {
+        itlTargetMs: this.itlTargetMs * (1 + Math.min(1, latest)),
+        decodeMs: decoding.length === 0 ? 0 : model.predictMs(decodeWork),
+        cost: model.coefficients,
+        firstPosition: prefilling[0]!.computedTokens,
+        pendingTokens: prefilling.reduce((sum, sequence) => sum + sequence.pendingTokens, 0),
+      },
+      this.config.batchTokens - decoding.length,
+    );
+    return shareTokens(decoding, prefilling, prefillTokens);
+  }
+
+  /** Of the thread choice that is best for these decode rows and a small chunk. */
+  private modelFor(decodeWork: TickWork): CostModel {
+    return this.costs.bestModel({
+      ...decodeWork,
+      passes: decodeWork.passes + 1,
+      tokens: decodeWork.tokens + minimumChunkTokens,
+    });
+  }
+
+  private decodeWork(decoding: readonly Sequence[]): TickWork {
+    const rows = decoding.map(({ slot }) => ({ slot: slot!, tokens: oneToken }));
+    return {
+      passes: countPasses(rows, this.config.batchTokens),
+      tokens: decoding.length,
+      sampledRows: decoding.length,
+      attendedTokens: decoding.reduce((sum, { computedTokens }) => sum + computedTokens + 1, 0),
+    };
+  }
+}
