@@ -43,6 +43,9 @@ const highest: CostCoefficients = {
 const names = ['perPassMs', 'perTokenMs', 'perSampledRowMs', 'perAttendedTokenMs'] as const;
 type Features = [passes: number, tokens: number, sampledRows: number, attendedTokens: number];
 
+/** Measurements outside are a broken clock, not a decode call. */
+const shortestMs = 0.001;
+const longestMs = 1e7;
 /** Weight of a new measurement in the mean of its cell. */
 const forgetting = 0.1;
 /** A single call may look this many times slower than its cell at most: a scheduling hiccup is not a trend. */
@@ -107,7 +110,7 @@ export class CostModel {
   }
 
   observe(work: TickWork, measuredMs: number): void {
-    if (!(measuredMs > 0) || !Number.isFinite(measuredMs)) return;
+    if (!(measuredMs >= shortestMs && measuredMs <= longestMs)) return;
     const error = Math.abs(this.predictMs(work) - measuredMs) / measuredMs;
     this.relativeErrorMean +=
       (Math.min(error, 1) - this.relativeErrorMean) * (this.measurements === 0 ? 1 : 0.02);

@@ -1,0 +1,144 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { type CostCoefficients, CostModel, type TickWork } from '../../scheduler/cost-model.js';
+import { TickCosts } from '../../scheduler/tick-costs.js';
+
+const truth: CostCoefficients = {
+  perPassMs: 5,
+  perTokenMs: 0.7,
+  perSampledRowMs: 0.9,
+  perAttendedTokenMs: 0.0004,
+};
+
+function costOf(work: TickWork, cost = truth): number {
+  return (
+    cost.perPassMs * work.passes +
+    cost.perTokenMs * work.tokens +
+    cost.perSampledRowMs * work.sampledRows +
+    cost.perAttendedTokenMs * work.attendedTokens
+  );
+}
+
+const decode = (rows: number, position = 200): TickWork => ({
+  passes: 1,
+  tokens: rows,
+  sampledRows: rows,
+  attendedTokens: rows * position,
+});
+const prefill = (tokens: number): TickWork => ({
+  passes: 1,
+  tokens,
+  sampledRows: 1,
+  attendedTokens: (tokens * tokens) / 2,
+});
+const shapes = [decode(1), decode(8), decode(32), prefill(64), prefill(256), prefill(512)];
+
+describe('CostModel', () => {
+  it('learns a true line from a handful of calls', () => {
+    const model = new CostModel();
+    for (let round = 0; round < 5; round += 1) for (const work of shapes) model.observe(work, costOf(work));
+    for (const work of [decode(20), prefill(128), { ...decode(9), passes: 3 }]) {
+      expect(model.predictMs(work) / costOf(work)).toBeCloseTo(1, 0.5);
+    }
+    expect(model.relativeError).toBeLessThan(0.2);
+  });
+
+  it('does not forget prefill during a long stretch of decoding', () => {
+    const model = new CostModel();
+    for (const work of shapes) model.observe(work, costOf(work));
+    for (let tick = 0; tick < 5_000; tick += 1)
+      model.observe(decode(32, 100 + (tick % 400)), costOf(decode(32)));
+    expect(model.predictMs(prefill(256)) / costOf(prefill(256))).toBeCloseTo(1, 0.5);
+  });
+
+  it('follows a machine that becomes three times slower', () => {
+    const model = new CostModel();
+    for (const work of shapes) model.observe(work, costOf(work));
+    for (let tick = 0; tick < 60; tick += 1) for (const work of shapes) model.observe(work, 3 * costOf(work));
+    expect(model.predictMs(decode(8)) / costOf(decode(8))).toBeGreaterThan(2.5);
+  });
+
+  it('is not moved far by one call that hangs', () => {
+    const model = new CostModel();
+    for (let round = 0; round < 20; round += 1) for (const work of shapes) model.observe(work, costOf(work));
+    model.observe(decode(8), 60_000);
+    expect(model.measuredMs(decode(8))! / costOf(decode(8))).toBeLessThan(1.5);
+  });
+
+  it('stays finite and positive whatever it is fed', () => {
+    const call = fc.tuple(
+      fc.record({
+        passes: fc.integer({ min: 1, max: 256 }),
+        tokens: fc.integer({ min: 1, max: 4096 }),
+        sampledRows: fc.integer({ min: 0, max: 256 }),
+        attendedTokens: fc.integer({ min: 1, max: 1e8 }),
+      }),
+      fc.oneof(fc.double(), fc.constantFrom(0, -1, Number.NaN, Number.POSITIVE_INFINITY, 1e-9, 1e9)),
+    );
+    fc.assert(
+      fc.property(fc.array(call, { maxLength: 60 }), (calls) => {
+        const model = new CostModel();
+        for (const [work, ms] of calls) model.observe(work, ms);
+        const { perPassMs, perTokenMs, perSampledRowMs, perAttendedTokenMs } = model.coefficients;
+        for (const value of [perPassMs, perTokenMs]) expect(value > 0 && value <= 5_000).toBe(true);
+        for (const value of [perSampledRowMs, perAttendedTokenMs])
+          expect(value >= 0 && value <= 500).toBe(true);
+        expect(Number.isFinite(model.predictMs(decode(8)))).toBe(true);
+      }),
+    );
+  });
+});
+
+/** What each choice really costs, as on a machine whose second thread pays 12 ms of barriers. */
+const oneThread = (work: TickWork) => costOf(work);
+const twoThreads = (work: TickWork) => 12 + costOf(work) / 2;
+
+function drive(
+  costs: TickCosts,
+  work: TickWork,
+  ticks: number,
+  two = twoThreads,
+): { spentMs: number; threads: number[] } {
+  let spentMs = 0;
+  const threads = Array.from({ length: ticks }, () => {
+    const chosen = costs.chooseThreads(work);
+    const ms = chosen === 1 ? oneThread(work) : two(work);
+    costs.observe(work, chosen, ms);
+    spentMs += ms;
+    return chosen;
+  });
+  return { spentMs, threads };
+}
+
+function calibrated(two = twoThreads): TickCosts {
+  const costs = new TickCosts([1, 2]);
+  for (const work of shapes) {
+    costs.observe(work, 1, oneThread(work));
+    costs.observe(work, 2, two(work));
+  }
+  return costs;
+}
+
+describe('TickCosts', () => {
+  it('takes one thread for little work and both for much', () => {
+    const costs = calibrated();
+    expect(costs.chooseThreads(decode(1))).toBe(1);
+    expect(costs.chooseThreads(decode(32))).toBe(2);
+    expect(costs.chooseThreads(prefill(256))).toBe(2);
+  });
+
+  it.each([1, 4, 8, 16, 32])('costs at most 3%% more than the better fixed choice at %i rows', (rows) => {
+    const work = decode(rows);
+    const { spentMs } = drive(calibrated(), work, 2_000);
+    expect(spentMs / (2_000 * Math.min(oneThread(work), twoThreads(work)))).toBeLessThan(1.03);
+  });
+
+  it('leaves a choice that turned bad and returns when it is good again', () => {
+    const costs = calibrated();
+    const work = decode(32);
+    const busy = drive(costs, work, 400, () => 1_500);
+    expect(busy.threads.slice(50).filter((threads) => threads === 2).length).toBeLessThan(4);
+    const quiet = drive(costs, work, 6_000);
+    expect(quiet.threads.slice(-500).filter((threads) => threads === 2).length).toBeGreaterThan(400);
+  });
+});

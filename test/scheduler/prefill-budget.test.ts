@@ -1,0 +1,110 @@
+import { describe, expect, it } from 'vitest';
+import { throughputFirst } from '../../scheduler/policy.js';
+import { PrefillBudget, type PrefillDemand } from '../../scheduler/prefill-budget.js';
+import { Scheduler } from '../../scheduler/scheduler.js';
+import { decoded, endToken, planOf, prompt, spec } from './support.js';
+
+const cost = { perPassMs: 5, perTokenMs: 1, perSampledRowMs: 1, perAttendedTokenMs: 0 };
+const demand = (overrides: Partial<PrefillDemand> = {}): PrefillDemand => ({
+  itlTargetMs: 100,
+  decodeMs: 20,
+  cost,
+  firstPosition: 0,
+  pendingTokens: 1_000,
+  ...overrides,
+});
+
+describe('PrefillBudget', () => {
+  it('gives what the target leaves after decoding and the pass', () => {
+    expect(new PrefillBudget().grant(demand(), 500)).toBe(90 - 20 - 5);
+  });
+
+  it('gives the whole batch when nobody decodes, or when throughput comes first', () => {
+    expect(new PrefillBudget().grant(demand({ decodeMs: 0 }), 500)).toBe(500);
+    expect(new PrefillBudget().grant(demand({ itlTargetMs: 0 }), 500)).toBe(500);
+  });
+
+  it('pays for attention to what comes before', () => {
+    const attentive = { ...cost, perAttendedTokenMs: 0.001 };
+    expect(new PrefillBudget().grant(demand({ cost: attentive, firstPosition: 1_000 }), 500)).toBe(32);
+  });
+
+  it('saves up for a useful chunk when the target leaves too little, and never starves', () => {
+    const budget = new PrefillBudget();
+    const grants = Array.from({ length: 40 }, () => budget.grant(demand({ decodeMs: 120 }), 500));
+    expect(new Set(grants)).toEqual(new Set([0, 32]));
+    const chunks = grants.filter((tokens) => tokens > 0).length;
+    expect((chunks * (cost.perPassMs + 32 * cost.perTokenMs)) / (40 * 120)).toBeGreaterThan(0.15);
+  });
+
+  it('does not wait for a useful chunk when less than that is left to do', () => {
+    expect(new PrefillBudget().grant(demand({ decodeMs: 75, pendingTokens: 6 }), 500)).toBe(10);
+  });
+});
+
+describe('a tick under an ITL target', () => {
+  it('keeps running sequences fed while a long prompt comes in piece by piece', () => {
+    const scheduler = new Scheduler(
+      {
+        slotCount: 4,
+        contextTokens: 2_048,
+        batchTokens: 512,
+        maxWaiting: 8,
+        maxWaitingTokens: 10_000,
+        endTokens: new Set([endToken]),
+      },
+      { ...throughputFirst, itlTargetMs: 100 },
+    );
+    const feed = (tokens: number) => ({
+      passes: 1,
+      tokens,
+      sampledRows: 1,
+      attendedTokens: (tokens * tokens) / 2,
+    });
+    for (let round = 0; round < 20; round += 1) {
+      for (const tokens of [1, 4, 64, 256]) scheduler.costs.observe(feed(tokens), 1, 5 + tokens);
+    }
+    scheduler.submit([spec(1, { maxTokens: 100 }), spec(2, { maxTokens: 100 })], 0);
+    const run = (plan: ReturnType<typeof planOf>) =>
+      scheduler.applyTick({ ...decoded(plan), decodeMs: 5 * plan.work.passes + plan.work.tokens });
+    run(planOf(scheduler));
+    scheduler.submit([spec(3, { prompt: prompt(1_200, 1_000) })], 0);
+    let ticks = 0;
+    for (; ; ticks += 1) {
+      const plan = planOf(scheduler);
+      expect(plan.rows.slice(0, 2).map((row) => row.tokens.length)).toEqual([1, 1]);
+      expect(5 * plan.work.passes + plan.work.tokens).toBeLessThanOrEqual(110);
+      const isLast = plan.rows[2]!.sample;
+      run(plan);
+      if (isLast) break;
+    }
+    expect(ticks).toBeGreaterThan(12);
+    expect(ticks).toBeLessThan(22);
+  });
+
+  it('prefills short prompts first, but never for ever', () => {
+    const scheduler = new Scheduler(
+      {
+        slotCount: 3,
+        contextTokens: 2_048,
+        batchTokens: 64,
+        maxWaiting: 8,
+        maxWaitingTokens: 10_000,
+        endTokens: new Set(),
+      },
+      throughputFirst,
+    );
+    scheduler.submit([spec(1, { prompt: prompt(600) })], 0);
+    scheduler.submit([spec(2, { prompt: prompt(20, 700), maxTokens: 1 })], 0);
+    const first = planOf(scheduler, 100);
+    expect(first.rows.find((row) => row.sequenceId === 2)).toMatchObject({ sample: true });
+    scheduler.applyTick(decoded(first));
+    for (let id = 3, nowMs = 200; ; id += 1, nowMs += 50) {
+      expect(nowMs).toBeLessThan(5_000);
+      scheduler.submit([spec(id, { prompt: prompt(60, id * 1_000), maxTokens: 1 })], nowMs);
+      const plan = planOf(scheduler, nowMs);
+      scheduler.applyTick(decoded(plan));
+      if (plan.rows.some((row) => row.sequenceId === 1 && row.sample)) break;
+    }
+  });
+});
