@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs';
-import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
+import { isMain } from './is-main.js';
 import { TargetError } from './load/endpoint.js';
 import { openTarget, type Target } from './load/target.js';
 import { loadFlags, parseLoadOptions, parseSeeds, splitList, UsageError } from './options.js';
@@ -240,6 +240,6 @@ function writeFiles(plan: Plan, results: BenchResults, progress: ProgressLine): 
   }
 }
 
-if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
+if (isMain(import.meta.url)) {
   process.exitCode = await runBench(process.argv.slice(2));
 }

@@ -1,5 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { isMain } from './is-main.js';
 import { runClosedLoop } from './load/drivers.js';
 import { LoadMeter } from './load/load-meter.js';
 import type { RequestRecord } from './load/records.js';
@@ -90,4 +91,8 @@ async function startFakeServer(tokensPerSecond: number): Promise<{ process: Chil
     child.once('exit', (code) => reject(new Error(`the fake server ended with code ${code}`)));
   });
   return { process: child, port };
+}
+
+if (isMain(import.meta.url)) {
+  process.stdout.write(`${JSON.stringify(await measureOverhead(), null, 2)}\n`);
 }

@@ -1,0 +1,183 @@
+import { existsSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { isMain } from './is-main.js';
+import { TargetError } from './load/endpoint.js';
+import { loadFlags, parseLoadOptions, parseSeeds, splitList, UsageError } from './options.js';
+import { measureOverhead } from './overhead.js';
+import { measureCeiling } from './peers/ceiling.js';
+import { newResults, refreshCircumstances } from './peers/circumstances.js';
+import { type ComparisonPlan, compare } from './peers/comparison.js';
+import { adoptBuild, describeBuild, PeerError, preparePeers } from './peers/prepare.js';
+import { selectPeers } from './peers/specs.js';
+import {
+  newestResultsFile,
+  readResults,
+  todaysResultsFile,
+  writeReport,
+  writeResults,
+} from './report/files.js';
+import type { BenchResults } from './report/results.js';
+import { renderTextTable, scenarioTable } from './report/tables.js';
+import { scenarios, selectScenarios } from './scenarios/index.js';
+
+const help = `npm run bench:peers -- [flags]: chairlift against its peers, same model, slots, context and threads
+
+  --scenarios LIST   names, families or "all" (default); others in the results file are kept
+                     ${scenarios.map(({ name }) => name).join(', ')}
+  --peers LIST       chairlift, llama-server, llama-server-default, naive, serial or "all" (default)
+  --seeds N|LIST     rounds (3)
+  --quick            5 s per run instead of 12: about half an hour instead of an hour and a half
+  --resume           leave out runs that the results file already holds
+  --results FILE     default: today's in bench/results/, or the newest one with --scenarios, --peers or --resume
+  --report-only      only write bench/README.md, the plots and the page again
+  --model FILE       the GGUF file (default: CHAIRLIFT_BENCH_MODEL, else the model cache of chairlift)
+  --slots N (32)  --threads N (2)  and the load flags of chairlift bench (--clients, --seconds, ...)
+  --adopt-build DIR  copy a ready build of llama-server into the cache and stop
+
+Environment: CHAIRLIFT_PEERS_DIR, a folder with llama-server and llama-batched-bench of the same release.
+`;
+
+const flags = {
+  ...loadFlags,
+  help: { type: 'boolean', short: 'h' },
+  scenarios: { type: 'string' },
+  peers: { type: 'string' },
+  seeds: { type: 'string', default: '3' },
+  quick: { type: 'boolean' },
+  resume: { type: 'boolean' },
+  results: { type: 'string' },
+  'report-only': { type: 'boolean' },
+  model: { type: 'string' },
+  slots: { type: 'string', default: '32' },
+  threads: { type: 'string', default: '2' },
+  'adopt-build': { type: 'string' },
+} as const;
+
+type Flags = ReturnType<typeof parseArgs<{ options: typeof flags }>>['values'];
+
+/** @returns exit code: 0 done, 1 something failed, 2 wrong usage */
+export async function runPeers(argv: string[]): Promise<number> {
+  try {
+    const values = readFlags(argv);
+    if (values.help) process.stdout.write(help);
+    else if (values['adopt-build']) adoptBuild(values['adopt-build'], describeBuild());
+    else if (values['report-only']) reportOnly(values.results);
+    else await measure(values);
+    return 0;
+  } catch (error) {
+    const isUsage = error instanceof UsageError || error instanceof RangeError;
+    if (!isUsage && !(error instanceof PeerError || error instanceof TargetError)) throw error;
+    process.stderr.write(`${error.message}\n`);
+    return isUsage ? 2 : 1;
+  }
+}
+
+function readFlags(argv: string[]): Flags {
+  try {
+    return parseArgs({ args: argv, options: flags }).values;
+  } catch (error) {
+    throw new UsageError(`${(error as Error).message} (--help lists the flags)`);
+  }
+}
+
+function reportOnly(given: string | undefined): void {
+  const file = given ?? newestResultsFile();
+  if (!file || !existsSync(file)) throw new UsageError('There are no results yet.');
+  for (const written of writeReport(file, readResults(file))) process.stdout.write(`Wrote ${written}\n`);
+}
+
+async function measure(values: Flags): Promise<void> {
+  const modelPath = findModel(values.model);
+  const peers = selectPeers(splitList(values.peers ?? 'all'));
+  const selected = selectScenarios(splitList(values.scenarios ?? 'all'));
+  const seeds = parseSeeds(values.seeds);
+  const options = parseLoadOptions(
+    values.quick ? { ...values, seconds: '5', 'warmup-seconds': '1.5' } : values,
+  );
+  const binaries = await preparePeers((line) => process.stderr.write(`${line}\n`));
+  const file = resultsFile(values);
+  const results = existsSync(file) ? readResults(file) : newResults(options, modelPath);
+  const threads = Number(values.threads);
+  refreshCircumstances(results, peers, binaries, threads);
+  const profile = { modelPath, slots: Number(values.slots), threads };
+  const plan = {
+    peers,
+    scenarios: selected,
+    seeds,
+    options,
+    profile,
+    binaries,
+    resume: values.resume ?? false,
+  };
+  const save = (): void => {
+    results.updatedAt = new Date().toISOString();
+    writeResults(file, results);
+  };
+  await measureSurroundings(plan, results);
+  save();
+  await compareUntilStopped(plan, results, save);
+  for (const scenario of selected) {
+    process.stdout.write(`\n${scenario.title}\n${renderTextTable(scenarioTable(results, scenario), '')}\n`);
+  }
+  for (const written of [file, ...writeReport(file, results)]) process.stdout.write(`Wrote ${written}\n`);
+}
+
+async function compareUntilStopped(
+  plan: ComparisonPlan,
+  results: BenchResults,
+  save: () => void,
+): Promise<void> {
+  const stop = new AbortController();
+  const onInterrupt = (): void => stop.abort();
+  process.once('SIGINT', onInterrupt);
+  process.once('SIGTERM', onInterrupt);
+  try {
+    await compare(plan, results, stop.signal, save);
+  } finally {
+    process.off('SIGINT', onInterrupt);
+    process.off('SIGTERM', onInterrupt);
+  }
+}
+
+/** What is true of generator and arithmetic whatever the server: measured once per results file. */
+async function measureSurroundings(plan: ComparisonPlan, results: BenchResults): Promise<void> {
+  const { options, profile, binaries } = plan;
+  if (!results.overhead) {
+    process.stderr.write('measuring the load generator alone\n');
+    results.overhead = await measureOverhead();
+  }
+  if (!results.ceiling) {
+    process.stderr.write('measuring the arithmetic alone (llama-batched-bench)\n');
+    const tokens = { prompt: options.promptTokens, output: options.outputTokens };
+    results.ceiling = plan.seeds.map(() =>
+      measureCeiling({ ...profile, contextTokens: 1024 }, binaries, tokens),
+    );
+  }
+}
+
+function resultsFile(values: Flags): string {
+  if (values.results) return values.results;
+  const continues = values.resume || values.scenarios || values.peers;
+  return (continues ? newestResultsFile() : undefined) ?? todaysResultsFile();
+}
+
+/** @throws UsageError when there is no model to be found */
+export function findModel(given: string | undefined): string {
+  const cache = process.env.CHAIRLIFT_MODEL_CACHE ?? join(homedir(), '.cache', 'chairlift', 'models');
+  const candidates = [
+    given,
+    process.env.CHAIRLIFT_BENCH_MODEL,
+    join(cache, 'SmolLM2-135M-Instruct.Q4_1.gguf'),
+  ].filter((path): path is string => path !== undefined);
+  const found = candidates.find((path) => existsSync(path));
+  if (found && (!given || found === given)) return found;
+  throw new UsageError(
+    `No model at ${(given ? [given] : candidates).join(' or ')}; give one with --model FILE.`,
+  );
+}
+
+if (isMain(import.meta.url)) {
+  process.exitCode = await runPeers(process.argv.slice(2));
+}

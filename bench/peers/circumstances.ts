@@ -1,0 +1,68 @@
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { readFileSync, statSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { machineInfo } from '../report/machine.js';
+import type { BenchResults, Subject } from '../report/results.js';
+import type { LoadOptions } from '../scenarios/scenario.js';
+import { packageFolder } from './package-folder.js';
+import type { PeerBinaries } from './prepare.js';
+import { type PeerSpec, peerSpecs } from './specs.js';
+
+/** Results without runs: who, what, where. */
+export function newResults(options: LoadOptions, modelPath: string): BenchResults {
+  const now = new Date().toISOString();
+  const content = readFileSync(modelPath);
+  return {
+    format: 1,
+    createdAt: now,
+    updatedAt: now,
+    machine: machineInfo(),
+    model: {
+      name: basename(modelPath),
+      sizeBytes: statSync(modelPath).size,
+      sha256: createHash('sha256').update(content).digest('hex'),
+    },
+    versions: {},
+    options,
+    subjects: [],
+    runs: [],
+  };
+}
+
+/** Brings the parts that describe this machine and these servers up to date, before more runs are added. */
+export function refreshCircumstances(
+  results: BenchResults,
+  peers: readonly PeerSpec[],
+  binaries: PeerBinaries,
+  threads: number,
+): void {
+  results.machine = machineInfo();
+  results.versions = {
+    'node-llama-cpp': packageVersion('node-llama-cpp'),
+    'llama.cpp': `${binaries.release}; llama-server: ${binaries.build}`,
+    chairlift: chairliftVersion(),
+    Threads: `${threads} for every server`,
+  };
+  const known = new Map(results.subjects.map((subject) => [subject.name, subject]));
+  for (const peer of peers)
+    known.set(peer.name, { ...subjectOf(peer), commands: known.get(peer.name)?.commands ?? [] });
+  results.subjects = peerSpecs.flatMap(({ name }) => known.get(name) ?? []);
+}
+
+function subjectOf({ name, label, description }: PeerSpec): Subject {
+  return { name, label, description, version: '', commands: [] };
+}
+
+function packageVersion(name: string): string {
+  return (JSON.parse(readFileSync(join(packageFolder(name), 'package.json'), 'utf8')) as { version: string })
+    .version;
+}
+
+function chairliftVersion(): string {
+  const { version } = JSON.parse(readFileSync(join(process.cwd(), 'package.json'), 'utf8')) as {
+    version: string;
+  };
+  const commit = spawnSync('git', ['describe', '--always', '--dirty'], { encoding: 'utf8' }).stdout?.trim();
+  return commit ? `${version} (${commit})` : version;
+}

@@ -1,0 +1,170 @@
+import { estimate } from '../load/statistics.js';
+import { ProgressLine } from '../report/progress.js';
+import { type BenchResults, mergeRuns, type RunResult, runsOf } from '../report/results.js';
+import { runScenario } from '../scenarios/run-scenario.js';
+import type { LoadOptions, Scenario } from '../scenarios/scenario.js';
+import type { PeerBinaries } from './prepare.js';
+import { commandLine, freePort, ServerProcess } from './server-process.js';
+import type { PeerSpec, ServerProfile } from './specs.js';
+
+export interface ComparisonPlan {
+  peers: readonly PeerSpec[];
+  scenarios: readonly Scenario[];
+  seeds: readonly number[];
+  options: LoadOptions;
+  profile: Omit<ServerProfile, 'contextTokens'>;
+  binaries: PeerBinaries;
+  /** Leave out what the results already hold. */
+  resume: boolean;
+}
+
+/** Scenarios whose rates must be the same for all servers, so that they need a capacity first. */
+const ratedScenarios = new Set(['rate-sweep', 'overload']);
+const capacitySubject = 'llama-server';
+
+/**
+ * Runs all peers through all scenarios, one server at work at a time, in rounds A B C, C B A, A B C over the seeds.
+ * @param save is called after every run, so that an interruption costs one run
+ */
+export async function compare(
+  plan: ComparisonPlan,
+  results: BenchResults,
+  signal: AbortSignal,
+  save: () => void,
+): Promise<void> {
+  const progress = new ProgressLine();
+  for (const contextTokens of [...new Set(plan.scenarios.map((scenario) => scenario.contextTokens))]) {
+    const fleet = new Fleet(plan, { ...plan.profile, contextTokens }, results, progress);
+    try {
+      for (const scenario of plan.scenarios.filter((each) => each.contextTokens === contextTokens)) {
+        if (!signal.aborted) await compareScenario(plan, scenario, fleet, results, signal, save, progress);
+      }
+    } finally {
+      await fleet.stop();
+    }
+  }
+}
+
+async function compareScenario(
+  plan: ComparisonPlan,
+  scenario: Scenario,
+  fleet: Fleet,
+  results: BenchResults,
+  signal: AbortSignal,
+  save: () => void,
+  progress: ProgressLine,
+): Promise<void> {
+  const options = ratedScenarios.has(scenario.name) ? withCapacity(plan.options, results) : plan.options;
+  for (const [round, seed] of plan.seeds.entries()) {
+    const order = plan.peers.filter(
+      ({ scenarios }) => scenarios === undefined || scenarios.includes(scenario.name),
+    );
+    for (const peer of round % 2 === 0 ? order : [...order].reverse()) {
+      const isThere = runsOf(results, scenario.name, peer.name).some(
+        (run) => run.seed === seed && !run.incomplete,
+      );
+      if (signal.aborted || (plan.resume && isThere)) continue;
+      const run = await runOnPeer({ ...plan, options }, scenario, seed, peer, fleet, signal, progress);
+      if (!run || signal.aborted) continue;
+      results.runs = mergeRuns(results.runs, [run]);
+      save();
+    }
+  }
+}
+
+async function runOnPeer(
+  plan: ComparisonPlan,
+  scenario: Scenario,
+  seed: number,
+  peer: PeerSpec,
+  fleet: Fleet,
+  signal: AbortSignal,
+  progress: ProgressLine,
+): Promise<RunResult | undefined> {
+  try {
+    const server = await fleet.server(peer);
+    const run = await runScenario({
+      subject: peer.name,
+      scenario,
+      target: server.target,
+      options: { ...plan.options, contextTokens: scenario.contextTokens },
+      seed,
+      signal,
+      serverPid: server.pid,
+      onStart: (state) => progress.start(`${scenario.name} · ${peer.label} · seed ${seed}`, state),
+    });
+    progress.stop();
+    progress.print(describeRun(run, scenario, peer));
+    return run;
+  } catch (error) {
+    progress.stop();
+    progress.print(`! ${scenario.name} · ${peer.label} · seed ${seed}: ${(error as Error).message}`);
+    return undefined;
+  }
+}
+
+function describeRun(run: RunResult, scenario: Scenario, peer: PeerSpec): string {
+  const figures = scenario.headline
+    .slice(0, 4)
+    .filter((key) => Number.isFinite(run.metrics[key]))
+    .map((key) => `${key} ${Number((run.metrics[key] as number).toPrecision(4))}`);
+  const foreign = run.generator.foreignCores;
+  const noise = foreign !== undefined && foreign > 0.2 ? ` (others used ${foreign.toFixed(1)} cores)` : '';
+  const cut = run.incomplete ? ` CUT SHORT: ${run.incomplete}` : '';
+  return `${scenario.name} · ${peer.label} · seed ${run.seed}: ${figures.join(', ')}${noise}${cut}`;
+}
+
+/** The capacity is that of the reference server in `throughput`, and stays the same once it is in the results. */
+function withCapacity(options: LoadOptions, results: BenchResults): LoadOptions {
+  const known = options.capacityRequestsPerSecond ?? results.options.capacityRequestsPerSecond;
+  const measured = estimate(
+    runsOf(results, 'throughput', capacitySubject).map(
+      ({ metrics }) =>
+        (metrics.generatedTokensPerSecond ?? Number.NaN) / (metrics.meanOutputTokens ?? Number.NaN),
+    ),
+  ).mean;
+  const capacity = known ?? (Number.isFinite(measured) ? Number(measured.toPrecision(3)) : undefined);
+  if (capacity === undefined) return options;
+  results.options.capacityRequestsPerSecond = capacity;
+  return { ...options, capacityRequestsPerSecond: capacity };
+}
+
+/** The servers of one profile: started when first needed, restarted when they died. */
+class Fleet {
+  private readonly running = new Map<string, ServerProcess>();
+  private readonly plan: ComparisonPlan;
+  private readonly profile: ServerProfile;
+  private readonly results: BenchResults;
+  private readonly progress: ProgressLine;
+
+  constructor(plan: ComparisonPlan, profile: ServerProfile, results: BenchResults, progress: ProgressLine) {
+    this.plan = plan;
+    this.profile = profile;
+    this.results = results;
+    this.progress = progress;
+  }
+
+  async server(peer: PeerSpec): Promise<ServerProcess> {
+    const known = this.running.get(peer.name);
+    if (known?.isAlive) return known;
+    const port = await freePort();
+    const command = peer.start(this.profile, port, this.plan.binaries);
+    this.progress.print(
+      `starting ${peer.label} (${this.profile.slots} x ${this.profile.contextTokens} tokens)`,
+    );
+    const started = await ServerProcess.start(peer.label, command, port);
+    this.running.set(peer.name, started);
+    this.noteCommand(peer, commandLine(command, port));
+    return started;
+  }
+
+  async stop(): Promise<void> {
+    for (const server of this.running.values()) await server.stop();
+    this.running.clear();
+  }
+
+  private noteCommand(peer: PeerSpec, line: string): void {
+    const subject = this.results.subjects.find(({ name }) => name === peer.name);
+    if (subject && !subject.commands.includes(line)) subject.commands.push(line);
+  }
+}

@@ -1,0 +1,164 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { type PeerBinaries, PeerError } from './prepare.js';
+
+/** What every server of a comparison gets alike. */
+export interface ServerProfile {
+  modelPath: string;
+  slots: number;
+  /** Per slot. */
+  contextTokens: number;
+  threads: number;
+}
+
+export interface StartCommand {
+  command: string;
+  args: string[];
+  environment?: Record<string, string>;
+}
+
+export interface PeerSpec {
+  name: string;
+  label: string;
+  description: string;
+  /** Only these scenarios; all when absent. */
+  scenarios?: readonly string[];
+  start: (profile: ServerProfile, port: number, binaries: PeerBinaries) => StartCommand;
+}
+
+const root = fileURLToPath(
+  new URL(import.meta.url.endsWith('.ts') ? '../../' : '../../../', import.meta.url),
+);
+
+function llamaServerArgs(profile: ServerProfile, port: number, more: string[]): string[] {
+  const { modelPath, slots, contextTokens, threads } = profile;
+  const total = String(slots * contextTokens);
+  return [
+    '-m',
+    modelPath,
+    '--host',
+    '127.0.0.1',
+    '--port',
+    `${port}`,
+    '-np',
+    `${slots}`,
+    '-c',
+    total,
+    '-t',
+    `${threads}`,
+    ...more,
+  ];
+}
+
+function llamaServer(
+  name: string,
+  label: string,
+  description: string,
+  more: string[],
+  scenarios?: string[],
+): PeerSpec {
+  return {
+    name,
+    label,
+    description,
+    ...(scenarios ? { scenarios } : {}),
+    start: (profile, port, binaries) => ({
+      command: join(binaries.folder, 'llama-server'),
+      args: llamaServerArgs(profile, port, more),
+      environment: { LD_LIBRARY_PATH: binaries.folder },
+    }),
+  };
+}
+
+function nodeServer(
+  name: string,
+  label: string,
+  description: string,
+  slotsOf: (slots: number) => number,
+): PeerSpec {
+  return {
+    name,
+    label,
+    description,
+    start: ({ modelPath, slots, contextTokens, threads }, port) => ({
+      command: process.execPath,
+      args: [
+        ...(import.meta.url.endsWith('.ts') ? ['--import', 'tsx'] : []),
+        fileURLToPath(
+          new URL(`./naive-server.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`, import.meta.url),
+        ),
+        ...['--model', modelPath, '--port', `${port}`, '--slots', `${slotsOf(slots)}`],
+        ...['--context', `${contextTokens}`, '--threads', `${threads}`, '--batch', '512'],
+      ],
+    }),
+  };
+}
+
+const chairlift: PeerSpec = {
+  name: 'chairlift',
+  label: 'chairlift',
+  description: 'This project.',
+  start: ({ modelPath, slots, contextTokens, threads }, port) => {
+    const script = join(root, 'dist', 'src', 'cli', 'chairlift.js');
+    if (!existsSync(script)) throw new PeerError(`${script} is missing; run npm run build first.`);
+    return {
+      command: process.execPath,
+      args: [
+        ...[script, 'serve', '--model', modelPath, '--port', `${port}`, '--slots', `${slots}`],
+        ...[
+          '--context',
+          `${contextTokens}`,
+          '--threads',
+          `${threads}`,
+          '--batch',
+          '512',
+          '--log-level',
+          'warn',
+        ],
+      ],
+    };
+  },
+};
+
+/** In the order of every table and plot; the first is the one the others are compared with. */
+export const peerSpecs: readonly PeerSpec[] = [
+  chairlift,
+  llamaServer(
+    'llama-server',
+    'llama-server',
+    'The C++ server of the same llama.cpp release, at its best flags.',
+    ['-b', '512', '-ub', '512', '-fa', 'on', '-cram', '0'],
+  ),
+  llamaServer(
+    'llama-server-default',
+    'llama-server, default batch',
+    'The same with its default batch sizes (2048, 512).',
+    ['-fa', 'on', '-cram', '0'],
+    ['interference'],
+  ),
+  nodeServer(
+    'naive',
+    'sequence.evaluate()',
+    "What one would write oneself: fastify over node-llama-cpp's public sequence.evaluate(), one sequence per request.",
+    (slots) => slots,
+  ),
+  nodeServer(
+    'serial',
+    'one at a time',
+    'The same with a single sequence: requests wait for each other.',
+    () => 1,
+  ),
+];
+
+/** @throws RangeError that lists the known names */
+export function selectPeers(names: readonly string[]): PeerSpec[] {
+  for (const name of names) {
+    if (name !== 'all' && !peerSpecs.some((peer) => peer.name === name)) {
+      throw new RangeError(
+        `Unknown peer "${name}"; known: all, ${peerSpecs.map((peer) => peer.name).join(', ')}.`,
+      );
+    }
+  }
+  return peerSpecs.filter((peer) => names.includes('all') || names.includes(peer.name));
+}

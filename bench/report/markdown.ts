@@ -1,0 +1,162 @@
+import { basename } from 'node:path';
+import { pairedRatio, type Ratio } from '../load/statistics.js';
+import { scenarios } from '../scenarios/index.js';
+import type { Scenario } from '../scenarios/scenario.js';
+import { definitions, factsOf } from './facts.js';
+import { formatNumber, metricHeading, metricInfo } from './metrics.js';
+import type { NamedPlot } from './plots.js';
+import { type BenchResults, runsOf } from './results.js';
+import { scenarioTable, type Table } from './tables.js';
+
+/** Who is compared with whom in the ratio table. */
+export const subjectUnderTest = 'chairlift';
+export const referenceSubject = 'llama-server';
+
+/**
+ * bench/README.md as a whole. Everything in it comes from the results; to change a number, measure again.
+ * @param resultsFile path of the JSON, relative to bench/
+ */
+export function renderMarkdown(
+  results: BenchResults,
+  resultsFile: string,
+  plots: readonly NamedPlot[],
+): string {
+  const measured = scenarios.filter(({ name }) => runsOf(results, name).length > 0);
+  return [
+    '# Measurements',
+    '',
+    `This page is written by \`npm run bench:peers\` from [${basename(resultsFile)}](${resultsFile}); it is never edited by hand.`,
+    'Run the load test on a server of your own with `chairlift bench --url URL --scenario throughput --html report.html`.',
+    '',
+    ...factsSection(results),
+    ...ratioSection(results, measured),
+    ...measured.flatMap((scenario) => scenarioSection(results, scenario, plots)),
+    ...subjectsSection(results),
+    ...wordsSection(results),
+  ].join('\n');
+}
+
+function factsSection(results: BenchResults): string[] {
+  const rows = factsOf(results).map(([name, value]) => `| ${name} | ${escapeCell(value)} |`);
+  const ceiling = (results.ceiling ?? []).map(({ generatedTokensPerSecond }) => generatedTokensPerSecond);
+  const ceilingRow =
+    ceiling.length === 0
+      ? []
+      : [
+          `| Arithmetic alone | llama-batched-bench: ${formatNumber(Math.max(...ceiling), 0)} generated tok/s (best of ${ceiling.length}), all sequences in step |`,
+        ];
+  return ['| | |', '|---|---|', ...rows, ...ceilingRow, ''];
+}
+
+export interface RatioRow {
+  scenario: string;
+  metric: string;
+  /** Subject under test over reference, oriented so that above 1 is better. */
+  ratio: Ratio;
+}
+
+/** Ratios of the headline metrics, paired by seed; counts are left out. */
+export function ratioRows(results: BenchResults, measured: readonly Scenario[]): RatioRow[] {
+  return measured.flatMap((scenario) =>
+    scenario.headline
+      .filter((metric) => metricInfo(metric).better !== 'neither' && !metric.endsWith('Requests'))
+      .map((metric) => ({
+        scenario: scenario.name,
+        metric,
+        ratio: orientedRatio(results, scenario.name, metric),
+      }))
+      .filter(({ ratio }) => ratio.count > 0),
+  );
+}
+
+export function orientedRatio(results: BenchResults, scenario: string, metric: string): Ratio {
+  const reference = runsOf(results, scenario, referenceSubject);
+  const pairs = runsOf(results, scenario, subjectUnderTest).flatMap((run) => {
+    const other = reference.find(({ seed }) => seed === run.seed);
+    const [ours, theirs] = [run.metrics[metric], other?.metrics[metric]];
+    if (ours === undefined || theirs === undefined) return [];
+    return [metricInfo(metric).better === 'higher' ? ([ours, theirs] as const) : ([theirs, ours] as const)];
+  });
+  return pairedRatio(pairs);
+}
+
+function ratioSection(results: BenchResults, measured: readonly Scenario[]): string[] {
+  const rows = ratioRows(results, measured);
+  if (rows.length === 0) return [];
+  return [
+    `## ${subjectUnderTest} against ${referenceSubject}`,
+    '',
+    'Ratios of runs of the same round; above 1 is better for chairlift, whichever way the metric points. In brackets the 95% interval over seeds.',
+    '',
+    '| Scenario | Metric | Ratio | 95% interval |',
+    '|---|---|---:|---:|',
+    ...rows.map(({ scenario, metric, ratio }) => ratioLine(scenario, metric, ratio)),
+    '',
+  ];
+}
+
+function ratioLine(scenario: string, metric: string, ratio: Ratio): string {
+  const text = `${formatNumber(ratio.ratio, 2)}x`;
+  const isClear = ratio.lower > 1 || ratio.upper < 1;
+  const interval = Number.isFinite(ratio.upper)
+    ? `[${formatNumber(ratio.lower, 2)}, ${formatNumber(ratio.upper, 2)}]`
+    : '–';
+  const anchor = `<a id="ratio-${scenario}-${metric}"></a>`;
+  return `| ${anchor}[${scenario}](#${scenario}) | ${metricHeading(metric)} | ${isClear ? `**${text}**` : text} | ${interval} |`;
+}
+
+function scenarioSection(results: BenchResults, scenario: Scenario, plots: readonly NamedPlot[]): string[] {
+  const table = scenarioTable(results, scenario);
+  const pictures = plots
+    .filter((plot) => plot.scenario === scenario.name)
+    .flatMap(({ name, caption }) => [`![${caption}](plots/${name}.svg)`, '', `*${caption}*`, '']);
+  return [
+    `<a id="${scenario.name}"></a>`,
+    '',
+    `## ${scenario.title}`,
+    '',
+    scenario.question,
+    '',
+    ...markdownTable(table, scenario.name),
+    '',
+    ...pictures,
+  ];
+}
+
+function markdownTable(table: Table, scenario: string): string[] {
+  const notes = table.rows.filter(({ note }) => note).map(({ label, note }) => `- ${label}: ${note}`);
+  return [
+    `| | ${table.columns.join(' | ')} |`,
+    `|---|${table.columns.map(() => '---:').join('|')}|`,
+    ...table.rows.map(({ subject, label, cells }) => {
+      const texts = cells.map(({ text, spread, isBest }) => {
+        const value = isBest ? `**${text}**` : text;
+        return spread ? `${value} <sub>${spread}</sub>` : value;
+      });
+      return `| <a id="${scenario}-${subject}"></a>${escapeCell(label)} | ${texts.join(' | ')} |`;
+    }),
+    ...(notes.length > 0 ? ['', ...notes] : []),
+  ];
+}
+
+function subjectsSection(results: BenchResults): string[] {
+  const entries = results.subjects.flatMap(({ label, description, version, commands }) => [
+    `### ${label}`,
+    '',
+    [description, version].filter(Boolean).join(' '),
+    '',
+    '```',
+    ...commands,
+    '```',
+    '',
+  ]);
+  return ['## What was measured', '', ...entries];
+}
+
+function wordsSection(results: BenchResults): string[] {
+  return ['## Words', '', ...definitions(results).map(([word, meaning]) => `- **${word}**: ${meaning}`), ''];
+}
+
+function escapeCell(text: string): string {
+  return text.replaceAll('|', '\\|');
+}
