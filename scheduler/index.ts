@@ -1,5 +1,5 @@
 export type { Rejection } from './admission.js';
-export { type CostCoefficients, CostModel, type TickWork } from './cost-model.js';
+export { type CostCoefficients, CostModel, type TickWork, workOf } from './cost-model.js';
 export type { FinishedEvent, FinishReason, SchedulerEvent } from './events.js';
 export { type SchedulingPolicy, throughputFirst } from './policy.js';
 export type { Row, SchedulerConfig, SlotOperation, TickPlan, TickResult } from './ports.js';

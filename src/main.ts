@@ -1,14 +1,20 @@
 import { basename } from 'node:path';
 import { type Logger, pino } from 'pino';
+import { throughputFirst } from '../scheduler/index.js';
 import type { ServeConfig } from './config/config.js';
 import type { ModelRuntime } from './engine/engine.js';
 import { loadLlamaRuntime } from './engine/llama/load-llama-runtime.js';
 import { createSimulatedRuntime, defaultSimulatedCost } from './engine/simulated/simulated-engine.js';
 import { createHttpServer } from './http/server.js';
 import { ServiceMetrics } from './metrics/service-metrics.js';
+import { calibrate, type Measurement, threadChoicesUpTo } from './serving/calibration.js';
+import { calibrationFile, readCalibration, writeCalibration } from './serving/calibration-file.js';
 import { LoadingCore } from './serving/loading-core.js';
 import { LocalServingCore } from './serving/local-serving-core.js';
 import type { ModelDescription, ServingCore } from './serving/serving-core.js';
+
+const calibrationLimitMs = 2_000;
+const nowMs = () => performance.now();
 
 export interface RunningServer {
   /** `http://host:port`, with the port the system chose when 0 was asked for. */
@@ -35,7 +41,8 @@ export async function startServer(config: ServeConfig): Promise<RunningServer> {
   try {
     const runtime = await loadRuntime(config);
     const model = describeModel(config, runtime);
-    core.becomeReady(startCore(config, runtime, model, metrics, logger));
+    const measurements = await measure(config, runtime);
+    core.becomeReady(startCore({ config, runtime, model, measurements, metrics, logger }));
   } catch (error) {
     await http.close();
     throw error;
@@ -48,22 +55,43 @@ export async function startServer(config: ServeConfig): Promise<RunningServer> {
   return { url, core, close };
 }
 
-function startCore(
-  config: ServeConfig,
-  runtime: ModelRuntime,
-  model: ModelDescription,
-  metrics: ServiceMetrics,
-  logger: Logger,
-): ServingCore {
-  const { maxWaiting, maxWaitingTokens } = config;
+interface CoreParts {
+  config: ServeConfig;
+  runtime: ModelRuntime;
+  model: ModelDescription;
+  measurements: readonly Measurement[];
+  metrics: ServiceMetrics;
+  logger: Logger;
+}
+
+function startCore({ config, runtime, model, measurements, metrics, logger }: CoreParts): ServingCore {
+  const { maxWaiting, maxWaitingTokens, itlTargetMs } = config;
   return new LocalServingCore({
     runtime,
     model,
+    policy: { ...throughputFirst, itlTargetMs, threadChoices: threadChoicesUpTo(runtime.threads) },
+    measurements,
     limits: { maxWaiting, maxWaitingTokens },
     observer: metrics,
-    nowMs: () => performance.now(),
+    nowMs,
     onFault: (message, error) => logger.error({ err: error }, message),
   });
+}
+
+/** What decode calls cost: from the cache, else by trying, which takes a second or two. */
+async function measure(
+  config: ServeConfig,
+  { engine, threads }: ModelRuntime,
+): Promise<readonly Measurement[]> {
+  if (!config.calibrate || config.model === null) return [];
+  const { slotCount, contextTokens, batchTokens } = engine;
+  const subject = { modelPath: config.model, slotCount, contextTokens, batchTokens, threads };
+  const file = await calibrationFile(config.modelCacheDirectory, subject);
+  const stored = await readCalibration(file);
+  if (stored) return stored;
+  const measurements = await calibrate(engine, threadChoicesUpTo(threads), calibrationLimitMs, nowMs);
+  await writeCalibration(file, measurements);
+  return measurements;
 }
 
 async function loadRuntime(config: ServeConfig): Promise<ModelRuntime> {

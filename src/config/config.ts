@@ -13,6 +13,10 @@ export interface ServeConfig {
   batchTokens: number;
   /** Most compute threads; null: the cores of the machine. */
   threads: number | null;
+  /** Milliseconds between two tokens that prefill of others must not push a request over; 0: throughput first; null: chosen. */
+  itlTargetMs: number | null;
+  /** Time decode calls for a second or two at the first start with a model. */
+  calibrate: boolean;
   /** Most sequences that wait for a slot. */
   maxWaiting: number;
   /** Most prompt tokens that wait for a slot. */

@@ -128,6 +128,18 @@ export const serveOptions: readonly OptionDefinition[] = [
     defaultText: 'the cores of the machine',
     help: 'most compute threads',
   }),
+  option('itlTargetMs', '--itl-target-ms', {
+    valueName: 'milliseconds',
+    parse: wholeNumber({ minimum: 0, maximum: hourMs, unit: 'milliseconds' }),
+    defaultValue: null,
+    defaultText: '2.5 times a decode call with all slots busy',
+    help: 'longest gap between two tokens that the prompts of others may cause; 0: throughput first',
+  }),
+  option('calibrate', '--calibrate', {
+    isSwitch: true,
+    defaultValue: true,
+    help: 'time decode calls for a second or two at the first start with a model',
+  }),
   option('maxWaiting', '--max-waiting', {
     valueName: 'number',
     parse: wholeNumber({ minimum: 0, maximum: 1_000_000 }),

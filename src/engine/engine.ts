@@ -31,6 +31,8 @@ export interface Engine {
   closeSampler(sequenceId: number): void;
   /** Positions the native side holds for a slot. */
   slotTokens(slot: number): number;
+  /** Empties a slot. */
+  clearSlot(slot: number): void;
   close(): Promise<void>;
 }
 

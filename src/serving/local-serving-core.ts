@@ -3,12 +3,14 @@ import {
   Scheduler,
   type SchedulerEvent,
   type SchedulerStats,
+  type SchedulingPolicy,
   type SequenceSpec,
 } from '../../scheduler/index.js';
 import type { Engine, ModelRuntime } from '../engine/engine.js';
 import type { TextCodec } from '../engine/text-codec.js';
 import { ServiceError } from '../errors.js';
 import type { ServingObserver } from '../metrics/serving-observer.js';
+import type { Measurement } from './calibration.js';
 import { LiveChoice, LiveRequest } from './live-request.js';
 import type {
   GenerationEvent,
@@ -23,6 +25,9 @@ import { WaitEstimator } from './wait-estimator.js';
 export interface LocalServingCoreOptions {
   runtime: ModelRuntime;
   model: ModelDescription;
+  policy: SchedulingPolicy;
+  /** Decode calls timed before, on this machine with this model; may be empty. */
+  measurements: readonly Measurement[];
   /** Most sequences, and most prompt tokens, that wait for a slot. */
   limits: { maxWaiting: number; maxWaitingTokens: number };
   observer: ServingObserver;
@@ -56,7 +61,11 @@ export class LocalServingCore implements ServingCore {
     this.codec = runtime.codec;
     this.engine = runtime.engine;
     const { slotCount, contextTokens, batchTokens, endTokens } = runtime.engine;
-    this.scheduler = new Scheduler({ slotCount, contextTokens, batchTokens, endTokens, ...limits });
+    const schedulerConfig = { slotCount, contextTokens, batchTokens, endTokens, ...limits };
+    this.scheduler = new Scheduler(schedulerConfig, options.policy);
+    for (const { work, threads, decodeMs } of options.measurements) {
+      this.scheduler.costs.observe(work, threads, decodeMs);
+    }
     const deliver = (events: readonly SchedulerEvent[]) => this.deliver(events);
     this.loop = new TickLoop({ scheduler: this.scheduler, engine: this.engine, deliver, observer, nowMs });
     this.loopEnded = this.loop.run().catch((error) => this.fail(error));

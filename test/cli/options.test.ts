@@ -43,6 +43,8 @@ const samples: Record<OptionKey, [text: string, value: unknown, other: string]> 
   contextTokens: ['512', 512, '1024'],
   batchTokens: ['256', 256, '128'],
   threads: ['3', 3, '2'],
+  itlTargetMs: ['50', 50, '0'],
+  calibrate: ['false', false, 'true'],
   maxWaiting: ['0', 0, '7'],
   maxWaitingTokens: ['1000', 1000, '2000'],
   apiKey: ['key-a', ['key-a'], 'key-b'],

@@ -1,3 +1,4 @@
+import { throughputFirst } from '../../scheduler/index.js';
 import type { ModelRuntime } from '../../src/engine/engine.js';
 import { greedySampling } from '../../src/engine/sampling-parameters.js';
 import { type ServingObserver, silentObserver } from '../../src/metrics/serving-observer.js';
@@ -17,6 +18,8 @@ export function startCore(
   return new LocalServingCore({
     runtime,
     model: { id: runtime.name, createdSeconds: 0, source: '', sizeBytes: 0, contextTokens, slotCount },
+    policy: { ...throughputFirst, threadChoices: [1, 2] },
+    measurements: [],
     limits: options.limits ?? { maxWaiting: 1000, maxWaitingTokens: 1_000_000 },
     observer: { ...silentObserver, ...options.observer },
     nowMs: () => performance.now(),

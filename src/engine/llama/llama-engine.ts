@@ -58,6 +58,10 @@ export class LlamaEngine implements Engine {
     return this.native.getSequenceKvCacheMaxPosition(slot) + 1;
   }
 
+  clearSlot(slot: number): void {
+    this.native.disposeSequence(slot);
+  }
+
   async run(plan: TickPlan): Promise<{ result: TickResult; timings: TickTimings }> {
     const lostSlots = this.applyOperations(plan.operations);
     if (lostSlots.length > 0) {

@@ -71,6 +71,10 @@ export class SimulatedEngine implements Engine {
     return this.slots.tokens(slot);
   }
 
+  clearSlot(slot: number): void {
+    this.slots.clear(slot);
+  }
+
   async close(): Promise<void> {}
 }
 

@@ -26,6 +26,10 @@ export class SimulatedSlots {
     return this.slots[slot]!.length;
   }
 
+  clear(slot: number): void {
+    this.slots[slot]!.length = 0;
+  }
+
   contextTokens(plan: TickPlan): number {
     return plan.rows.reduce((sum, row) => sum + this.slots[row.slot]!.length, 0);
   }

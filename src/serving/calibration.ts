@@ -1,0 +1,85 @@
+import { type Row, type TickPlan, type TickWork, workOf } from '../../scheduler/index.js';
+import type { Engine } from '../engine/engine.js';
+import { greedySampling } from '../engine/sampling-parameters.js';
+
+/** One timed decode call. */
+export interface Measurement {
+  work: TickWork;
+  threads: number;
+  decodeMs: number;
+}
+
+interface Shape {
+  rows: number;
+  tokensEach: number;
+}
+
+const rounds = 2;
+const noPrompt = new Uint32Array(0);
+
+/** 1, 2, 4, ... and the most. */
+export function threadChoicesUpTo(threads: number): number[] {
+  const choices: number[] = [];
+  for (let choice = 1; choice < threads; choice *= 2) choices.push(choice);
+  return [...choices, threads];
+}
+
+/**
+ * Times decode calls of a few shapes with every choice of threads, on slots nobody uses yet, and empties them again.
+ * @param limitMs no further call starts after this; one that runs cannot be stopped
+ */
+export async function calibrate(
+  engine: Engine,
+  threadChoices: readonly number[],
+  limitMs: number,
+  nowMs: () => number,
+): Promise<Measurement[]> {
+  const slots = Array.from({ length: engine.slotCount }, (_, slot) => slot);
+  const startedMs = nowMs();
+  const measurements: Measurement[] = [];
+  for (const slot of slots) engine.openSampler(samplerOf(slot), greedySampling, noPrompt);
+  await engine.run(planOf(engine, { rows: 1, tokensEach: 1 }, threadChoices[0]!));
+  for (let round = 0; round < rounds; round += 1) {
+    for (const shape of shapesFor(engine)) {
+      for (const threads of threadChoices) {
+        if (nowMs() - startedMs > limitMs) break;
+        const plan = planOf(engine, shape, threads);
+        const { result, timings } = await engine.run(plan);
+        if (result.outcome !== 'decoded') throw new Error(`a calibration call ended with ${result.outcome}`);
+        measurements.push({ work: plan.work, threads, decodeMs: timings.decodeMs });
+      }
+    }
+  }
+  for (const slot of slots) {
+    engine.closeSampler(samplerOf(slot));
+    engine.clearSlot(slot);
+  }
+  return measurements;
+}
+
+function samplerOf(slot: number): number {
+  return -1 - slot;
+}
+
+/** Small first, so that a slow model is stopped after a few. */
+function shapesFor({ slotCount, batchTokens, contextTokens }: Engine): Shape[] {
+  const longest = Math.max(1, Math.min(batchTokens, Math.floor(contextTokens / 8)));
+  return [
+    { rows: 1, tokensEach: 1 },
+    { rows: Math.ceil(slotCount / 4), tokensEach: 1 },
+    { rows: slotCount, tokensEach: 1 },
+    { rows: 1, tokensEach: Math.min(64, longest) },
+    { rows: 1, tokensEach: Math.min(256, longest) },
+  ];
+}
+
+function planOf(engine: Engine, shape: Shape, threads: number): TickPlan {
+  const rows: Row[] = Array.from({ length: shape.rows }, (_, slot) => ({
+    sequenceId: samplerOf(slot),
+    slot,
+    firstPosition: engine.slotTokens(slot),
+    tokens: new Uint32Array(shape.tokensEach).fill(1),
+    sample: true,
+  }));
+  return { tick: 0, operations: [], rows, work: workOf(rows, 1), threads };
+}
