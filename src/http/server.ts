@@ -1,7 +1,6 @@
 import Fastify, {
   type FastifyBaseLogger,
   type FastifyInstance,
-  type FastifyReply,
   type FastifyRequest,
   LogController,
 } from 'fastify';
@@ -13,6 +12,7 @@ import { answerClientError, ErrorReplies, notFound } from './error-replies.js';
 import type { HttpConfig } from './http-config.js';
 import { acceptJsonBodies } from './json-body.js';
 import { KnownRoutes } from './known-routes.js';
+import { OpenConnections } from './open-connections.js';
 import { requestIdHeader, requestIdOf } from './request-id.js';
 import type { RouteContext } from './route-context.js';
 import { addChatCompletions } from './routes/chat-completions.js';
@@ -22,6 +22,7 @@ import { addHealth } from './routes/health.js';
 import { addMetrics } from './routes/metrics.js';
 import { addModels } from './routes/models.js';
 import { addTokenization } from './routes/tokenization.js';
+import { addTrace } from './routes/trace.js';
 
 /** Milliseconds a client may take to send one whole request; generation is not counted. */
 const receiveTimeoutMs = 60_000;
@@ -57,6 +58,9 @@ export function createHttpServer({ core, config, metrics, logger }: HttpServerOp
     },
     clientErrorHandler: answerClientError,
   });
+  const connections = new OpenConnections();
+  connections.watch(server.server);
+  server.addHook('preClose', async () => connections.close());
   const routes = new KnownRoutes();
   routes.watch(server);
   acceptJsonBodies(server);
@@ -87,6 +91,7 @@ function addRoutes(server: FastifyInstance, context: RouteContext): void {
     addTokenization(scope, context);
     addHealth(scope, context);
     addMetrics(scope, context);
+    addTrace(scope, context);
   });
   addDocumentation(server);
 }
@@ -102,17 +107,9 @@ function identifyRequests(server: FastifyInstance, core: ServingCore, authentica
   server.addHook('onRequest', async (request, reply) => {
     // On the raw response, so that streams carry it too.
     reply.raw.setHeader(requestIdHeader, request.id);
-    closeWhenDraining(core, request, reply);
+    // Asks clients to go elsewhere next time.
+    if (core.state !== 'ready') reply.raw.setHeader('connection', 'close');
     if (!isPublic(request)) request.tenant = authentication.authenticate(request.headers.authorization);
-  });
-}
-
-/** Kept-alive connections would hold up the end of a server that drains; a long answer may learn of it only at its end. */
-function closeWhenDraining(core: ServingCore, request: FastifyRequest, reply: FastifyReply): void {
-  if (core.state !== 'ready') reply.raw.setHeader('connection', 'close');
-  const { socket } = request.raw;
-  reply.raw.once('finish', () => {
-    if (core.state !== 'ready') socket.destroySoon();
   });
 }
 

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { errorOf, post } from '../support/http-client.js';
-import { type SimulatedServer, startSimulatedServer } from '../support/simulated-server.js';
+import type { ServingServer } from '../support/serving-server.js';
+import { startSimulatedServer } from '../support/simulated-server.js';
 
 /** Each refusal names the field at fault, its value and its limit. */
 interface BadCase {
@@ -240,7 +241,7 @@ const allCases: [string, BadCase][] = [
   ...tokenCases,
 ];
 
-let server: SimulatedServer;
+let server: ServingServer;
 
 beforeAll(async () => {
   server = await startSimulatedServer();

@@ -1,10 +1,11 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import { until } from '../support/http-client.js';
 import { openRawStream } from '../support/raw-stream.js';
-import { type SimulatedServer, startSimulatedServer } from '../support/simulated-server.js';
+import type { ServingServer } from '../support/serving-server.js';
+import { startSimulatedServer } from '../support/simulated-server.js';
 
 const path = '/v1/completions';
-let server: SimulatedServer;
+let server: ServingServer;
 
 afterEach(async () => {
   expect(server.faults).toEqual([]);

@@ -1,9 +1,10 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { numberParameters } from '../../src/http/parameters/number-parameters.js';
 import { get, post } from '../support/http-client.js';
-import { type SimulatedServer, startSimulatedServer } from '../support/simulated-server.js';
+import type { ServingServer } from '../support/serving-server.js';
+import { startSimulatedServer } from '../support/simulated-server.js';
 
-let server: SimulatedServer;
+let server: ServingServer;
 
 beforeAll(async () => {
   server = await startSimulatedServer({ slotCount: 1, maxWaiting: 1 });

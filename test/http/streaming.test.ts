@@ -196,11 +196,3 @@ test('a client that leaves is aborted at once, whether or not it streams', async
     await until(() => generation.aborted);
   }
 });
-
-test('a server that drains closes connections after their last stream', async () => {
-  const { raw, generation } = await begin(chatPath, chatBody);
-  core.state = 'draining';
-  say(generation, 0, 'a');
-  finish(generation, 0);
-  expect(await raw.closed).toContain('[DONE]');
-});

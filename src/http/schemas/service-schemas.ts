@@ -51,6 +51,15 @@ export const metricsDocument = {
   response: { 200: Type.String() },
 };
 
+export const traceDocument = {
+  tags: ['service'],
+  summary: 'The inside of the next ticks, as Chrome trace JSON for chrome://tracing or Perfetto',
+  querystring: Type.Object({
+    ticks: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000, default: 100 })),
+  }),
+  response: { ...errorResponses },
+};
+
 export const tokenizeDocument = {
   tags: ['tokens'],
   summary: 'Text or a conversation to token ids',
