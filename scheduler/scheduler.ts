@@ -5,7 +5,7 @@ import type { FinishReason, SchedulerEvent } from './events.js';
 import { generatedTokenWeight, promptTokenWeight } from './fair-share.js';
 import { countPasses } from './pass-count.js';
 import { type SchedulingPolicy, throughputFirst } from './policy.js';
-import type { Row, SchedulerConfig, TickPlan, TickResult } from './ports.js';
+import { type Row, type SchedulerConfig, type TickPlan, type TickResult, writtenSlot } from './ports.js';
 import { Sequence } from './sequence.js';
 import type { SequenceSpec } from './sequence-spec.js';
 import { type Slot, SlotPool } from './slot-pool.js';
@@ -157,6 +157,8 @@ export class Scheduler {
       slotCount: this.config.slotCount,
       cachedSlots: cachedCount,
       emptySlots: freeCount - cachedCount,
+      itlTargetMs: this.sharing.itlTargetMs,
+      costs: this.costs.summary(),
     };
   }
 
@@ -207,7 +209,10 @@ export class Scheduler {
   }
 
   private applyLostSlots(plan: TickPlan, lost: readonly number[]): void {
-    for (const operation of plan.operations) this.pool.slots[operation.slot]!.kvTokens = operation.keepTokens;
+    for (const operation of plan.operations) {
+      const written = writtenSlot(operation);
+      if (written) this.pool.slots[written.slot]!.kvTokens = written.keepTokens;
+    }
     for (const index of lost) this.emptySlot(this.pool.slots[index]!, 0);
   }
 

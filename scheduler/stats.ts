@@ -1,3 +1,4 @@
+import type { CostCoefficients } from './cost-model.js';
 import type { PriorityClass } from './sequence-spec.js';
 
 export interface SchedulerStats {
@@ -12,4 +13,8 @@ export interface SchedulerStats {
   /** Free slots that still hold reusable KV. */
   cachedSlots: number;
   emptySlots: number;
+  /** The ITL target in force; 0: none. */
+  itlTargetMs: number;
+  /** What decode calls cost, per number of threads. */
+  costs: readonly { threads: number; coefficients: CostCoefficients; relativeError: number }[];
 }

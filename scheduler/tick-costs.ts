@@ -1,4 +1,4 @@
-import { CostModel, type TickWork } from './cost-model.js';
+import { type CostCoefficients, CostModel, type TickWork } from './cost-model.js';
 
 /** A choice that was not tried for this many ticks is tried again: the machine may have changed. */
 const ticksPerTrial = 256;
@@ -24,17 +24,16 @@ export class TickCosts {
     this.choices = threadChoices.map((threads) => ({ threads, model: new CostModel(), lastTriedTick: 0 }));
   }
 
-  get threadChoices(): readonly number[] {
-    return this.choices.map(({ threads }) => threads);
-  }
-
   model(threads: number): CostModel {
     return this.choiceOf(threads).model;
   }
 
-  /** Of the calls so far, weighted over the choices by nothing: the largest. */
-  get relativeError(): number {
-    return Math.max(...this.choices.map(({ model }) => model.relativeError));
+  summary(): { threads: number; coefficients: CostCoefficients; relativeError: number }[] {
+    return this.choices.map(({ threads, model: { coefficients, relativeError } }) => ({
+      threads,
+      coefficients,
+      relativeError,
+    }));
   }
 
   predictMs(work: TickWork): number {

@@ -75,10 +75,21 @@ export class ServiceMetrics implements ServingObserver {
     'reason',
   );
 
+  readonly #tickThreads = this.#labelledCounter(
+    'ticks_total',
+    'Decode calls by number of threads.',
+    'threads',
+  );
+  readonly #slotMismatches = this.#counter(
+    'slot_mismatches_total',
+    'Slots that held something else than the scheduler thought; each was emptied and computed again.',
+  );
+
   constructor() {
     for (const reason of finishReasons) this.#finished.inc({ finished_reason: reason }, 0);
     this.#rejected.inc({ reason: 'queue_full' satisfies ErrorCode }, 0);
     this.#registerGauges();
+    this.#registerCostGauges();
   }
 
   /** Where the gauges read the scheduler's state at each scrape; until it is called they are zero. */
@@ -114,9 +125,14 @@ export class ServiceMetrics implements ServingObserver {
     this.#tickRows.observe(info.rows);
     this.#tickPasses.observe(info.passes);
     this.#tickTokens.observe(info.tokens);
+    this.#tickThreads.inc({ threads: info.threads });
     this.#tickDecode.observe(info.decodeMs / 1000);
     this.#tickSampling.observe(info.samplingMs / 1000);
     this.#tickJavascript.observe(info.javascriptMs / 1000);
+  }
+
+  slotMismatch(): void {
+    this.#slotMismatches.inc();
   }
 
   #registerGauges(): void {
@@ -134,6 +150,39 @@ export class ServiceMetrics implements ServingObserver {
         this.set({ state: 'running' }, stats?.running ?? 0);
         this.set({ state: 'cached' }, stats?.cachedSlots ?? 0);
         this.set({ state: 'empty' }, stats?.emptySlots ?? 0);
+      },
+    });
+  }
+
+  #registerCostGauges(): void {
+    const readStats = () => this.#stats?.();
+    this.#gauge(
+      'itl_target_seconds',
+      'Gap between tokens that prefill must not exceed.',
+      (stats) => stats.itlTargetMs / 1000,
+    );
+    new Gauge({
+      name: 'chairlift_cost_model_seconds',
+      help: 'Fitted cost of a decode call per unit of work, by number of threads.',
+      labelNames: ['threads', 'per'],
+      registers: [this.registry],
+      collect() {
+        for (const { threads, coefficients } of readStats()?.costs ?? []) {
+          this.set({ threads, per: 'pass' }, coefficients.perPassMs / 1000);
+          this.set({ threads, per: 'token' }, coefficients.perTokenMs / 1000);
+          this.set({ threads, per: 'sampled_row' }, coefficients.perSampledRowMs / 1000);
+          this.set({ threads, per: 'attended_token' }, coefficients.perAttendedTokenMs / 1000);
+        }
+      },
+    });
+    new Gauge({
+      name: 'chairlift_cost_model_error_ratio',
+      help: 'Mean of |predicted - measured| / measured over the latest decode calls, by number of threads.',
+      labelNames: ['threads'],
+      registers: [this.registry],
+      collect() {
+        for (const { threads, relativeError } of readStats()?.costs ?? [])
+          this.set({ threads }, relativeError);
       },
     });
   }

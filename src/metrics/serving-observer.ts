@@ -17,6 +17,8 @@ export interface ObservedTick {
   rows: number;
   passes: number;
   tokens: number;
+  /** Compute threads of the decode call. */
+  threads: number;
   decodeMs: number;
   samplingMs: number;
   /** Tick time that is neither decoding nor sampling. */
@@ -34,6 +36,8 @@ export interface ServingObserver {
   requestFinished(info: FinishedRequest): void;
   requestRejected(code: ErrorCode): void;
   tick(info: ObservedTick): void;
+  /** The engine held something else in a slot than the scheduler's account says. */
+  slotMismatch(): void;
 }
 
 /** For tests and tools that do not measure. */
@@ -44,4 +48,5 @@ export const silentObserver: ServingObserver = {
   requestFinished() {},
   requestRejected() {},
   tick() {},
+  slotMismatch() {},
 };

@@ -8,6 +8,7 @@ import type {
   ServingCore,
   ServingState,
 } from './serving-core.js';
+import type { TraceEvent } from './tick-trace.js';
 
 /** Stands in front of a core whose model is still being loaded, so that /health can say so from the first second. */
 export class LoadingCore implements ServingCore {
@@ -52,6 +53,10 @@ export class LoadingCore implements ServingCore {
     return this.core?.stats() ?? nothing;
   }
 
+  trace(ticks: number): Promise<TraceEvent[]> {
+    return this.loaded().trace(ticks);
+  }
+
   async close(deadlineMs: number): Promise<void> {
     await this.core?.close(deadlineMs);
   }
@@ -72,4 +77,6 @@ const nothing: SchedulerStats = {
   slotCount: 0,
   cachedSlots: 0,
   emptySlots: 0,
+  itlTargetMs: 0,
+  costs: [],
 };

@@ -20,7 +20,10 @@ import type {
   ServingState,
 } from './serving-core.js';
 import { TickLoop } from './tick-loop.js';
+import { TickTrace, type TraceEvent } from './tick-trace.js';
 import { WaitEstimator } from './wait-estimator.js';
+
+const traceLimitMs = 30_000;
 
 export interface LocalServingCoreOptions {
   runtime: ModelRuntime;
@@ -46,6 +49,7 @@ export class LocalServingCore implements ServingCore {
   private readonly scheduler: Scheduler;
   private readonly loop: TickLoop;
   private readonly loopEnded: Promise<void>;
+  private readonly tickTrace = new TickTrace();
   private readonly waitEstimator = new WaitEstimator();
   private readonly requests = new Map<string, LiveRequest>();
   private readonly choices = new Map<number, LiveChoice>();
@@ -67,7 +71,14 @@ export class LocalServingCore implements ServingCore {
       this.scheduler.costs.observe(work, threads, decodeMs);
     }
     const deliver = (events: readonly SchedulerEvent[]) => this.deliver(events);
-    this.loop = new TickLoop({ scheduler: this.scheduler, engine: this.engine, deliver, observer, nowMs });
+    this.loop = new TickLoop({
+      scheduler: this.scheduler,
+      engine: this.engine,
+      deliver,
+      observer,
+      trace: this.tickTrace,
+      nowMs,
+    });
     this.loopEnded = this.loop.run().catch((error) => this.fail(error));
   }
 
@@ -117,6 +128,10 @@ export class LocalServingCore implements ServingCore {
     this.requests.delete(requestId);
     for (const sequenceId of live.choices.keys()) this.scheduler.cancel(sequenceId);
     this.loop.wake();
+  }
+
+  trace(ticks: number): Promise<TraceEvent[]> {
+    return this.tickTrace.record(ticks, traceLimitMs);
   }
 
   stats(): SchedulerStats {

@@ -1,6 +1,7 @@
 import type { FinishReason, PriorityClass, SchedulerStats } from '../../scheduler/index.js';
 import type { SamplingParameters } from '../engine/sampling-parameters.js';
 import type { TextCodec } from '../engine/text-codec.js';
+import type { TraceEvent } from './tick-trace.js';
 
 /** What the client asked, validated and tokenised. Choices are numbered prompt by prompt: `prompt * n + choice`. */
 export interface GenerationRequest {
@@ -70,6 +71,8 @@ export interface ServingCore {
   /** The request's client is gone: its slots are free within one tick and no further event is sent. Idempotent. */
   abort(requestId: string): void;
   stats(): SchedulerStats;
+  /** What happened inside the next `ticks` ticks, or those of the next half minute. */
+  trace(ticks: number): Promise<TraceEvent[]>;
   /** Stops admission, lets requests finish for up to `deadlineMs`, aborts the rest, frees the engine. */
   close(deadlineMs: number): Promise<void>;
 }

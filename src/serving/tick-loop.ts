@@ -1,6 +1,7 @@
-import type { Scheduler, SchedulerEvent } from '../../scheduler/index.js';
-import type { Engine } from '../engine/engine.js';
+import type { Scheduler, SchedulerEvent, TickPlan } from '../../scheduler/index.js';
+import type { Engine, TickTimings } from '../engine/engine.js';
 import type { ServingObserver } from '../metrics/serving-observer.js';
+import type { TickTrace } from './tick-trace.js';
 
 export interface TickLoopOptions {
   scheduler: Scheduler;
@@ -8,6 +9,7 @@ export interface TickLoopOptions {
   /** Text work, sockets, samplers: runs in the shadow of a decode call, or at once when nothing is left to decode. */
   deliver: (events: readonly SchedulerEvent[]) => void;
   observer: ServingObserver;
+  trace: TickTrace;
   nowMs: () => number;
 }
 
@@ -16,6 +18,9 @@ export class TickLoop {
   private readonly options: TickLoopOptions;
   private wakeUp: (() => void) | null = null;
   private stopping = false;
+  private undelivered: SchedulerEvent[] = [];
+  /** When the tick before ended, or when there was work again. */
+  private startedMs = 0;
 
   constructor(options: TickLoopOptions) {
     this.options = options;
@@ -35,44 +40,82 @@ export class TickLoop {
 
   /** @throws whatever breaks an invariant of the scheduler or the engine */
   async run(): Promise<void> {
-    const { scheduler, engine, deliver, observer, nowMs } = this.options;
-    let undelivered: SchedulerEvent[] = [];
-    let endedMs = nowMs();
+    const { scheduler, deliver, nowMs } = this.options;
+    this.startedMs = nowMs();
     while (!this.stopping) {
       const { plan, events } = scheduler.planTick(nowMs());
-      const toDeliver = [...undelivered, ...events];
-      undelivered = [];
-      if (!plan) {
-        deliver(toDeliver);
-        if (!scheduler.hasWork) await this.sleep();
-        endedMs = nowMs();
+      this.undelivered.push(...events);
+      if (plan) {
+        await this.tick(plan);
         continue;
       }
-      const running = engine.run(plan);
-      deliver(toDeliver);
-      const { result, timings } = await running;
-      undelivered = scheduler.applyTick(result);
-      this.verifySlots(plan.rows.map((row) => row.slot));
-      const startedMs = endedMs;
-      endedMs = nowMs();
-      observer.tick({
-        rows: plan.rows.length,
-        passes: plan.work.passes,
-        tokens: plan.work.tokens,
-        ...timings,
-        javascriptMs: Math.max(0, endedMs - startedMs - timings.decodeMs - timings.samplingMs),
-      });
+      deliver(this.takeUndelivered());
+      if (!scheduler.hasWork) await this.sleep();
+      this.startedMs = nowMs();
     }
-    deliver(undelivered);
+    deliver(this.takeUndelivered());
+  }
+
+  private async tick(plan: TickPlan): Promise<void> {
+    const { scheduler, engine, deliver, nowMs } = this.options;
+    const plannedMs = nowMs();
+    const running = engine.run(plan);
+    const decodingMs = nowMs();
+    deliver(this.takeUndelivered());
+    const deliveredMs = nowMs();
+    const { result, timings } = await running;
+    const computedMs = nowMs();
+    this.undelivered = scheduler.applyTick(result);
+    this.verifySlots(plan);
+    const endedMs = nowMs();
+    this.report(plan, timings, endedMs);
+    const { trace } = this.options;
+    trace.span('plan', 'javascript', this.startedMs, plannedMs);
+    trace.span('build rows', 'javascript', plannedMs, decodingMs);
+    trace.span('text and sockets', 'javascript', decodingMs, deliveredMs);
+    trace.span('decode', 'native', decodingMs, computedMs - timings.samplingMs, {
+      ...plan.work,
+      threads: plan.threads,
+    });
+    trace.span('sample', 'native', computedMs - timings.samplingMs, computedMs);
+    trace.span('apply', 'javascript', computedMs, endedMs);
+    trace.tickEnded();
+    this.startedMs = endedMs;
+  }
+
+  private report(
+    { rows, work, threads }: TickPlan,
+    { decodeMs, samplingMs }: TickTimings,
+    endedMs: number,
+  ): void {
+    const javascriptMs = Math.max(0, endedMs - this.startedMs - decodeMs - samplingMs);
+    const { passes, tokens } = work;
+    this.options.observer.tick({
+      rows: rows.length,
+      passes,
+      tokens,
+      threads,
+      decodeMs,
+      samplingMs,
+      javascriptMs,
+    });
   }
 
   /** The scheduler's account and the engine's KV must not drift apart. */
-  private verifySlots(slots: readonly number[]): void {
-    const { scheduler, engine } = this.options;
+  private verifySlots({ rows }: TickPlan): void {
+    const { scheduler, engine, observer } = this.options;
     const expected = scheduler.slotTokens();
-    for (const slot of slots) {
-      if (expected[slot] !== null && engine.slotTokens(slot) !== expected[slot]) scheduler.loseSlot(slot);
+    for (const { slot } of rows) {
+      if (expected[slot] === null || engine.slotTokens(slot) === expected[slot]) continue;
+      scheduler.loseSlot(slot);
+      observer.slotMismatch();
     }
+  }
+
+  private takeUndelivered(): SchedulerEvent[] {
+    const events = this.undelivered;
+    this.undelivered = [];
+    return events;
   }
 
   private sleep(): Promise<void> {

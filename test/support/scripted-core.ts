@@ -8,6 +8,7 @@ import type {
   ServingCore,
   ServingState,
 } from '../../src/serving/serving-core.js';
+import type { TraceEvent } from '../../src/serving/tick-trace.js';
 
 /** One request the core was given; the test plays the engine. */
 export interface ScriptedRequest {
@@ -58,6 +59,10 @@ export class ScriptedCore implements ServingCore {
     for (const scripted of this.requests) if (scripted.request.id === requestId) scripted.aborted = true;
   }
 
+  async trace(): Promise<TraceEvent[]> {
+    return [];
+  }
+
   stats(): SchedulerStats {
     return {
       waiting: 0,
@@ -69,6 +74,8 @@ export class ScriptedCore implements ServingCore {
       slotCount: 4,
       cachedSlots: 1,
       emptySlots: 3,
+      itlTargetMs: 0,
+      costs: [],
     };
   }
 
