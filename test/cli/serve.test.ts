@@ -50,6 +50,34 @@ afterEach(async () => {
   for (const server of servers.splice(0)) server.close();
 });
 
+/** What a shell makes of a command line. */
+async function shellWords(line: string, environment: Record<string, string>): Promise<string[]> {
+  const shell = spawn('sh', ['-c', `show() { printf '%s\\n' "$@"; }; show ${line}`], {
+    env: { PATH: process.env.PATH, ...environment },
+  });
+  let words = '';
+  shell.stdout.on('data', (text) => {
+    words += text;
+  });
+  expect(await new Promise((resolve) => shell.once('close', resolve))).toBe(0);
+  return words.trim().split('\n');
+}
+
+/** Does what curl would; a machine with only Node has none. */
+async function curl(words: string[]): Promise<unknown> {
+  const [program, url, ...options] = words;
+  expect(program).toBe('curl');
+  const headers = new Headers();
+  let body: string | undefined;
+  for (let index = 0; index < options.length; index += 2) {
+    const value = options[index + 1]!;
+    if (options[index] === '-d') body = value;
+    else headers.append(value.split(': ')[0]!, value.split(': ')[1]!);
+  }
+  const response = await fetch(url!, { method: 'POST', headers, body: body! });
+  return await response.json();
+}
+
 const simulated = ['serve', '--engine', 'sim', '--port', '0', '--slots', '4', '--log-level', 'silent'];
 
 describe('the first screen', () => {
@@ -64,13 +92,9 @@ describe('the first screen', () => {
     expect(command.output).not.toContain('\u001b');
 
     const line = command.output.split('\n').find((candidate) => candidate.startsWith('  curl '))!;
-    const shell = spawn('sh', ['-c', line], { env: { ...process.env, CHAIRLIFT_API_KEY: 'secret-key' } });
-    let answer = '';
-    shell.stdout.on('data', (text) => {
-      answer += text;
-    });
-    expect(await new Promise((resolve) => shell.once('close', resolve))).toBe(0);
-    expect(JSON.parse(answer)).toMatchObject({ object: 'chat.completion' });
+    const words = await shellWords(line.trim(), { CHAIRLIFT_API_KEY: 'secret-key' });
+    const answer = await curl(words);
+    expect(answer).toMatchObject({ object: 'chat.completion' });
   });
 });
 
@@ -92,15 +116,17 @@ describe('signals', () => {
       headers: { 'content-type': 'application/json' },
       body: JSON.stringify(body),
     });
-    await response.body!.getReader().read();
+    // Held on to: a body that is collected closes its connection, which ends the request.
+    const reader = response.body!.getReader();
+    await reader.read();
     command.process.kill('SIGTERM');
     await command.says('a second one ends at once');
-    // An echo of the first, as npm makes one, does not count.
-    command.process.kill('SIGTERM');
+    // Later than what counts as an echo of the first.
     await new Promise((resolve) => setTimeout(resolve, 400));
     expect(command.process.exitCode).toBeNull();
     command.process.kill('SIGTERM');
     expect(await command.ended).toBe(143);
+    await reader.cancel().catch(() => {});
   });
 });
 
