@@ -2,7 +2,15 @@ export type { Rejection } from './admission.js';
 export { type CostCoefficients, CostModel, type TickWork, workOf } from './cost-model.js';
 export type { FinishedEvent, FinishReason, SchedulerEvent } from './events.js';
 export { type SchedulingPolicy, throughputFirst } from './policy.js';
-export type { Row, SchedulerConfig, SlotOperation, TickPlan, TickResult } from './ports.js';
+export {
+  type Row,
+  type SaveReport,
+  type SchedulerConfig,
+  type SlotOperation,
+  type TickPlan,
+  type TickResult,
+  writtenSlot,
+} from './ports.js';
 export { type PlannedTick, Scheduler } from './scheduler.js';
 export { type PriorityClass, priorityClasses, type SequenceSpec } from './sequence-spec.js';
 export type { SchedulerStats } from './stats.js';

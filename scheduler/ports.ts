@@ -29,10 +29,41 @@ export interface Row {
   sample: boolean;
 }
 
-/** Work on a slot's KV between two decode calls. */
+/**
+ * Work on a slot's KV between two decode calls. llama.cpp moves the data of a copy only in the next decode call, so a
+ * plan lists saves and restores before copies, and never restores into a slot that is copied from.
+ */
 export type SlotOperation =
   /** Keep the first `keepTokens` positions; 0 clears the slot. */
-  { kind: 'truncate'; slot: number; keepTokens: number };
+  | { kind: 'truncate'; slot: number; keepTokens: number }
+  /** `toSlot` gets the first `keepTokens` positions of `fromSlot`, which keeps all it holds. */
+  | { kind: 'copy'; fromSlot: number; toSlot: number; keepTokens: number }
+  /** Park what the slot holds outside of it; the slot keeps it. */
+  | { kind: 'save'; slot: number; snapshotId: number; tokens: Uint32Array }
+  /** The slot gets the first `keepTokens` positions of a snapshot, which stays. */
+  | { kind: 'restore'; slot: number; snapshotId: number; keepTokens: number }
+  /** The snapshot is not needed any more. */
+  | { kind: 'forget'; snapshotId: number };
+
+/** The slot whose content an operation replaces or cuts, and what it holds afterwards; null: none. */
+export function writtenSlot(operation: SlotOperation): { slot: number; keepTokens: number } | null {
+  switch (operation.kind) {
+    case 'truncate':
+    case 'restore':
+      return { slot: operation.slot, keepTokens: operation.keepTokens };
+    case 'copy':
+      return { slot: operation.toSlot, keepTokens: operation.keepTokens };
+    case 'save':
+    case 'forget':
+      return null;
+  }
+}
+
+export interface SaveReport {
+  snapshotId: number;
+  /** null: it could not be saved. */
+  bytes: number | null;
+}
 
 /** One planned decode call; an "iteration" in Orca, a "step" in vLLM. Rows ascend by slot. */
 export interface TickPlan {
@@ -47,8 +78,13 @@ export interface TickPlan {
 
 export type TickResult =
   /** `sampledTokens[i]` belongs to `rows[i]`; -1 where the row was not sampled or sampling gave nothing. */
-  | { outcome: 'decoded'; sampledTokens: readonly number[]; decodeMs: number }
-  /** Nothing was decoded: these slots could not be brought into the planned state and are now empty. */
-  | { outcome: 'slots-lost'; slots: readonly number[] }
-  /** The decode call failed; what the planned slots hold is unknown. */
-  | { outcome: 'failed'; message: string };
+  (
+    | { outcome: 'decoded'; sampledTokens: readonly number[]; decodeMs: number }
+    /** Nothing was decoded: these slots could not be brought into the planned state and are now empty. */
+    | { outcome: 'slots-lost'; slots: readonly number[] }
+    /** The decode call failed; what the planned slots hold is unknown. */
+    | { outcome: 'failed'; message: string }
+  ) & {
+    /** Of every save that was tried. */
+    saves?: readonly SaveReport[];
+  };

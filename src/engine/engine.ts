@@ -2,7 +2,21 @@ import type { TickPlan, TickResult } from '../../scheduler/index.js';
 import type { SamplingParameters } from './sampling-parameters.js';
 import type { TextCodec } from './text-codec.js';
 
+/** One operation between two decode calls. */
+export interface SlotOperationReport {
+  kind: 'copy' | 'save' | 'restore';
+  /** Of the call itself; the data of a copy moves during the decode call that follows. */
+  ms: number;
+  /** Written to a snapshot; 0 for the others. */
+  bytes: number;
+  failed: boolean;
+}
+
 export interface TickTimings {
+  /** Slot operations before the call. */
+  operations?: readonly SlotOperationReport[];
+  /** Building the native batch. */
+  fillMs: number;
   /** The one native decode call. */
   decodeMs: number;
   /** From the end of decode until every row has its token. */
@@ -22,7 +36,8 @@ export interface Engine {
   readonly endTokens: ReadonlySet<number>;
   /**
    * Applies the plan's operations, decodes its rows in one native call and samples them in parallel.
-   * The native call has started when this returns; work done before awaiting it runs in its shadow.
+   * The native call, or the first operation that takes long, has started when this returns; work done before awaiting
+   * it runs in its shadow. An operation that fails loses its slot, or its snapshot, and nothing else.
    * Never rejects for a failed decode: that is an outcome.
    */
   run(plan: TickPlan): Promise<{ result: TickResult; timings: TickTimings }>;

@@ -1,5 +1,5 @@
 import type { LlamaContext, LlamaModel } from 'node-llama-cpp';
-import type { Row, SlotOperation, TickPlan, TickResult } from '../../../scheduler/index.js';
+import type { Row, TickPlan, TickResult } from '../../../scheduler/index.js';
 import type { Engine, TickTimings } from '../engine.js';
 import { greedySampling, type SamplingParameters } from '../sampling-parameters.js';
 import {
@@ -10,6 +10,8 @@ import {
   type TokenLogit,
   topCandidates,
 } from './native-context.js';
+import { SlotOperations } from './slot-operations.js';
+import type { SnapshotStore } from './snapshot-store.js';
 
 const lastTokenOnly = (length: number) => Uint32Array.of(length - 1);
 const none = new Uint32Array(0);
@@ -29,10 +31,12 @@ export class LlamaEngine implements Engine {
   private readonly context: LlamaContext;
   private readonly native: NativeContext;
   private readonly createSampler: () => NativeSampler;
+  private readonly operations: SlotOperations;
+  private readonly snapshots: SnapshotStore | null;
   private readonly samplers = new Map<number, NativeSampler>();
 
   /** @param context created with one sequence per slot and `batchSize` as the tick's token limit */
-  constructor(model: LlamaModel, context: LlamaContext) {
+  constructor(model: LlamaModel, context: LlamaContext, snapshots: SnapshotStore | null = null) {
     const { native, createSampler } = openNativeContext(model, context);
     this.context = context;
     this.native = native;
@@ -40,6 +44,8 @@ export class LlamaEngine implements Engine {
     this.slotCount = context.totalSequences;
     this.contextTokens = context.contextSize;
     this.batchTokens = context.batchSize;
+    this.snapshots = snapshots;
+    this.operations = new SlotOperations(native, this, snapshots);
     this.endTokens = new Set([...model.iterateAllTokens()].filter((token) => model.isEogToken(token)));
   }
 
@@ -63,22 +69,28 @@ export class LlamaEngine implements Engine {
   }
 
   async run(plan: TickPlan): Promise<{ result: TickResult; timings: TickTimings }> {
-    const lostSlots = this.applyOperations(plan.operations);
+    const applying = this.operations.apply(plan.operations);
+    const { lostSlots, saves, reports } = applying instanceof Promise ? await applying : applying;
     if (lostSlots.length > 0) {
-      return { result: { outcome: 'slots-lost', slots: lostSlots }, timings: { decodeMs: 0, samplingMs: 0 } };
+      const timings = { fillMs: 0, decodeMs: 0, samplingMs: 0, operations: reports };
+      return { result: { outcome: 'slots-lost', slots: lostSlots, saves }, timings };
     }
-    const startedMs = performance.now();
+    const fillStartedMs = performance.now();
     const sampledRows = this.fillBatch(plan);
+    const startedMs = performance.now();
+    const fillMs = startedMs - fillStartedMs;
     try {
       await this.native.decodeBatch();
     } catch (error) {
-      const timings = { decodeMs: performance.now() - startedMs, samplingMs: 0 };
-      return { result: { outcome: 'failed', message: `decode failed: ${String(error)}` }, timings };
+      const timings = { fillMs, decodeMs: performance.now() - startedMs, samplingMs: 0, operations: reports };
+      return { result: { outcome: 'failed', message: `decode failed: ${String(error)}`, saves }, timings };
     }
+    this.operations.decoded();
     const decodedMs = performance.now();
     const sampledTokens = await this.sample(plan.rows, sampledRows);
-    const timings = { decodeMs: decodedMs - startedMs, samplingMs: performance.now() - decodedMs };
-    return { result: { outcome: 'decoded', sampledTokens, decodeMs: timings.decodeMs }, timings };
+    const decodeMs = decodedMs - startedMs;
+    const timings = { fillMs, decodeMs, samplingMs: performance.now() - decodedMs, operations: reports };
+    return { result: { outcome: 'decoded', sampledTokens, decodeMs, saves }, timings };
   }
 
   /**
@@ -105,17 +117,7 @@ export class LlamaEngine implements Engine {
   async close(): Promise<void> {
     for (const sequenceId of [...this.samplers.keys()]) this.closeSampler(sequenceId);
     await this.context.dispose();
-  }
-
-  /** @returns slots that had to be emptied, because this model cannot forget a tail */
-  private applyOperations(operations: readonly SlotOperation[]): number[] {
-    const lostSlots: number[] = [];
-    for (const { slot, keepTokens } of operations) {
-      if (keepTokens > 0 && this.native.removeTokenCellsFromSequence(slot, keepTokens, -1)) continue;
-      this.native.disposeSequence(slot);
-      if (keepTokens > 0) lostSlots.push(slot);
-    }
-    return lostSlots;
+    this.snapshots?.close();
   }
 
   private fillBatch(plan: TickPlan): SampledRow[] {

@@ -39,6 +39,15 @@ export interface NativeContext {
   disposeSequence(slot: number): void;
   /** Removes positions `from` up to, not including, `to`; -1: to the end. @returns false: this model cannot */
   removeTokenCellsFromSequence(slot: number, from: number, to: number): boolean;
+  /**
+   * The whole lane: asking for less aborts the process. The data moves in the next `decodeBatch`.
+   * @returns last position copied
+   */
+  copySequenceStateFromOtherSequence(toSlot: number, fromSlot: number): Promise<number>;
+  /** Used cells only. @returns bytes written; rejects when the file cannot be written */
+  saveSequenceStateToFile(path: string, slot: number, tokens: Uint32Array): Promise<number>;
+  /** Replaces what the slot holds. @returns the tokens saved with it; rejects on a missing or foreign file */
+  loadSequenceStateFromFile(path: string, slot: number, contextTokens: number): Promise<Uint32Array>;
   /** @returns -1 for an empty slot */
   getSequenceKvCacheMaxPosition(slot: number): number;
   setThreads(threads: number): void;
@@ -77,6 +86,9 @@ const contextMethods: readonly (keyof NativeContext)[] = [
   'sampleToken',
   'disposeSequence',
   'removeTokenCellsFromSequence',
+  'copySequenceStateFromOtherSequence',
+  'saveSequenceStateToFile',
+  'loadSequenceStateFromFile',
   'getSequenceKvCacheMaxPosition',
   'setThreads',
 ];

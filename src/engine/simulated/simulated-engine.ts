@@ -56,7 +56,7 @@ export class SimulatedEngine implements Engine {
     await sleep(decodeMs);
     const sleptMs = performance.now() - startedMs;
     const result = this.slots.apply(plan, (sequenceId) => this.neverEnding.has(sequenceId), sleptMs);
-    return { result, timings: { decodeMs: sleptMs, samplingMs: 0 } };
+    return { result, timings: { fillMs: 0, decodeMs: sleptMs, samplingMs: 0 } };
   }
 
   openSampler(sequenceId: number, sampling: SamplingParameters): void {

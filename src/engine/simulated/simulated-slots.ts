@@ -1,10 +1,12 @@
 import { invariant } from '../../../scheduler/assert.js';
-import type { TickPlan, TickResult } from '../../../scheduler/index.js';
+import type { SaveReport, SlotOperation, TickPlan, TickResult } from '../../../scheduler/index.js';
 
 /** Bytes 0 to 255 are themselves. */
 export const simulatedEndToken = 256;
 export const simulatedBeginToken = 257;
 export const simulatedVocabularySize = 258;
+
+export const simulatedBytesPerToken = 1024;
 
 const letters = 'etaoinshrdlu';
 
@@ -14,6 +16,7 @@ const letters = 'etaoinshrdlu';
  */
 export class SimulatedSlots {
   private readonly slots: number[][];
+  private readonly snapshots = new Map<number, number[]>();
   private readonly meanLengthTokens: number;
 
   /** @param meanLengthTokens after how many tokens a generation ends by itself, on average */
@@ -36,14 +39,7 @@ export class SimulatedSlots {
 
   /** @param decodeMs what the call is said to have taken */
   apply(plan: TickPlan, neverEnds: (sequenceId: number) => boolean, decodeMs = 1): TickResult {
-    for (const { slot, keepTokens } of plan.operations) {
-      const kept = this.slots[slot]!;
-      invariant(
-        keepTokens <= kept.length,
-        () => `slot ${slot} holds ${kept.length}, asked to keep ${keepTokens}`,
-      );
-      kept.length = keepTokens;
-    }
+    const saves = plan.operations.flatMap((operation) => this.operate(operation) ?? []);
     const sampledTokens = plan.rows.map(({ slot, firstPosition, tokens, sample, sequenceId }) => {
       const held = this.slots[slot]!;
       invariant(
@@ -53,7 +49,37 @@ export class SimulatedSlots {
       for (const token of tokens) held.push(token);
       return sample ? this.nextToken(held, neverEnds(sequenceId)) : -1;
     });
-    return { outcome: 'decoded', sampledTokens, decodeMs };
+    return { outcome: 'decoded', sampledTokens, decodeMs, saves };
+  }
+
+  private operate(operation: SlotOperation): SaveReport | null {
+    switch (operation.kind) {
+      case 'truncate':
+        this.hold(operation.slot, this.slots[operation.slot]!, operation.keepTokens);
+        return null;
+      case 'copy':
+        this.hold(operation.toSlot, this.slots[operation.fromSlot]!, operation.keepTokens);
+        return null;
+      case 'restore':
+        this.hold(operation.slot, this.snapshots.get(operation.snapshotId) ?? [], operation.keepTokens);
+        return null;
+      case 'save': {
+        const { slot, snapshotId, tokens } = operation;
+        this.snapshots.set(snapshotId, [...this.slots[slot]!]);
+        return { snapshotId, bytes: tokens.length * simulatedBytesPerToken };
+      }
+      case 'forget':
+        this.snapshots.delete(operation.snapshotId);
+        return null;
+    }
+  }
+
+  private hold(slot: number, source: readonly number[], keepTokens: number): void {
+    invariant(
+      keepTokens <= source.length,
+      () => `slot ${slot} is to hold ${keepTokens} of ${source.length} tokens`,
+    );
+    this.slots[slot] = source.slice(0, keepTokens);
   }
 
   /** Words of frequent letters, drawn by a hash over everything the slot holds (FNV-1a). */
