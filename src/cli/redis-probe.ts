@@ -31,7 +31,11 @@ export async function probeRedis(redisUrl: string | null): Promise<RedisState> {
     return { state: 'reachable', url, pingMs: Math.round((performance.now() - startedMs) * 10) / 10 };
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
-    return { state: 'unreachable', url, reason: /closed|timed out/i.test(message) ? reason : message };
+    return {
+      state: 'unreachable',
+      url,
+      reason: /closed|timed out|writeable/i.test(message) ? reason : message,
+    };
   } finally {
     client.disconnect();
   }

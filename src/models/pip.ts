@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { firstLine, SourceRefusedError } from './model-errors.js';
@@ -67,9 +67,9 @@ async function runPip(
     // pip downloads into its temporary directory and copies the wheel at the end.
     env: { ...process.env, TMPDIR: directory, TEMP: directory, TMP: directory },
     stdio: ['ignore', 'ignore', 'pipe'],
-    signal: guard.signal,
-    killSignal: 'SIGKILL',
+    detached: hasProcessGroups,
   });
+  guard.signal.addEventListener('abort', () => killWithChildren(child), { once: true });
   let errorText = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     errorText = (errorText + text).slice(-8_192);
@@ -82,15 +82,32 @@ async function runPip(
   try {
     return await new Promise<PipOutcome>((resolve) => {
       child.once('error', (error: NodeJS.ErrnoException) => {
-        if (error.code === 'ENOENT' || error.code === 'EACCES') resolve({ state: 'missing' });
-        else resolve({ state: 'failed', reason: firstLine(guard.reason ?? error) });
+        const isMissing = error.code === 'ENOENT' || error.code === 'EACCES';
+        resolve(isMissing ? { state: 'missing' } : { state: 'failed', reason: firstLine(error) });
       });
-      child.once('close', (code) => resolve(judgeExit(code, errorText)));
+      // Only a dead pip cannot write into a directory that is about to be removed.
+      child.once('close', (code) => {
+        const stall = guard.reason;
+        resolve(stall === null ? judgeExit(code, errorText) : { state: 'failed', reason: firstLine(stall) });
+      });
     });
   } finally {
     clearInterval(poll);
     guard.stop();
     signal?.throwIfAborted();
+  }
+}
+
+const hasProcessGroups = process.platform !== 'win32';
+
+/** `pip` is often a wrapper script that starts the real one. */
+function killWithChildren(child: ChildProcess): void {
+  if (child.pid === undefined) return;
+  try {
+    if (hasProcessGroups) process.kill(-child.pid, 'SIGKILL');
+    else child.kill('SIGKILL');
+  } catch {
+    // Already gone.
   }
 }
 
