@@ -183,6 +183,7 @@ const completionCases: BadCase[] = [
   { field: 'prompt[1]', body: completion({ prompt: [1, 'a'] }), says: /a token id \(an integer\), got "a"/ },
   { field: 'prompt[1]', body: completion({ prompt: [1, 1.5] }), says: /got 1.5/ },
   { field: 'prompt[0]', body: completion({ prompt: [-1] }), says: /vocabulary has \d+ tokens\), got -1/ },
+  { field: 'prompt[0]', body: completion({ prompt: [258] }), says: /between 0 and 257 .*got 258/ },
   {
     field: 'prompt[0]',
     body: completion({ prompt: [999_999] }),

@@ -109,7 +109,8 @@ describe('errors of the protocol have the OpenAI shape', () => {
 describe('refusals of the core', () => {
   test.each([
     ['queue_full', 429, 7, '7'],
-    ['queue_full', 429, 0.2, '1'],
+    ['queue_full', 429, 0, '1'],
+    ['queue_full', 429, 1.2, '2'],
     ['queue_full', 429, 500, '60'],
     ['draining', 503, 5, '5'],
     ['engine_failed', 503, undefined, null],
