@@ -1,6 +1,8 @@
 import { scenarios } from '../scenarios/index.js';
 import type { Scenario } from '../scenarios/scenario.js';
 import { definitions, factsOf } from './facts.js';
+import { ratioRows, referenceSubject, subjectUnderTest } from './markdown.js';
+import { formatNumber, metricHeading } from './metrics.js';
 import { escapeXml } from './plot.js';
 import { allPlots, type NamedPlot } from './plots.js';
 import { type BenchResults, runsOf } from './results.js';
@@ -11,14 +13,14 @@ const style = `
 @media (prefers-color-scheme:dark){:root{--ink:#e8ecf3;--soft:#9aa5b8;--line:#2c3442;--paper:#161b22;--page:#0d1117;--accent:#6ea0ff;--best:#1a2740}}
 *{box-sizing:border-box}body{margin:0;background:var(--page);color:var(--ink);font:15px/1.55 ui-sans-serif,system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif}
 main{max-width:1060px;margin:0 auto;padding:40px 24px 64px}h1{font-size:28px;line-height:1.2;margin:0 0 6px;letter-spacing:-.01em}
-.lead{color:var(--soft);margin:0 0 24px}.facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(215px,1fr));gap:12px;margin:0 0 28px}
+.lead{color:var(--soft);margin:0 0 24px}.facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(240px,1fr));gap:12px;margin:0 0 28px}
 .fact,.card{background:var(--paper);border:1px solid var(--line);border-radius:12px}.fact{padding:12px 16px}
-.fact dt{color:var(--soft);font-size:12px}.fact dd{margin:2px 0 0;font-weight:600;overflow-wrap:anywhere}
+.fact dt{color:var(--soft);font-size:12px}.fact dd{margin:2px 0 0;font-size:13.5px;font-weight:500;line-height:1.4;overflow-wrap:anywhere}
 .card{padding:22px 24px;margin:0 0 20px}.card h2{font-size:18px;margin:0}.card p.question{color:var(--soft);margin:2px 0 14px}
 .scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{padding:8px 10px;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}th{color:var(--soft);font-weight:500;font-size:12.5px;white-space:normal;vertical-align:bottom}
 th:first-child,td:first-child{text-align:left}td:first-child{font-weight:600}tr:last-child td{border-bottom:0}
-td.best{background:var(--best);font-weight:700;border-radius:6px}.spread{color:var(--soft);font-size:12px;font-weight:400;margin-left:4px}
+a{color:inherit;text-decoration-color:var(--line);text-underline-offset:3px}.ratios td{padding:5px 10px}.ratios td:nth-child(2),.ratios th:nth-child(2){text-align:left}td.worse{background:#d9770626;font-weight:700;border-radius:6px}td.best{background:var(--best);font-weight:700;border-radius:6px}.spread{color:var(--soft);font-size:12px;font-weight:400;margin-left:4px}
 .note{color:var(--soft);font-size:13px;margin:10px 0 0}.note::before{content:"! ";color:#d97706;font-weight:700}
 figure{margin:18px 0 0}figure svg{width:100%;max-width:720px;height:auto;display:block;margin:0 auto}figcaption{color:var(--soft);font-size:13px;text-align:center;margin:6px auto 0;max-width:640px}
 code,pre{font:12.5px/1.5 ui-monospace,SFMono-Regular,Menlo,"DejaVu Sans Mono",monospace}pre{background:var(--page);border-radius:8px;padding:10px 12px;overflow-x:auto;margin:6px 0 14px}
@@ -29,15 +31,38 @@ dl.words{display:grid;grid-template-columns:max-content 1fr;gap:4px 16px;margin:
 export function renderHtml(results: BenchResults): string {
   const plots = allPlots(results);
   const measured = scenarios.filter(({ name }) => runsOf(results, name).length > 0);
-  const title = `Load test of ${results.subjects.map(({ label }) => label).join(', ')}`;
+  const title = titleOf(results);
   return `<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1"><title>${escapeXml(title)}</title><style>${style}</style></head><body><main>
 <h1>${escapeXml(title)}</h1><p class="lead">${escapeXml(leadOf(results))}</p>
 <dl class="facts">${factsOf(results)
     .map(([name, value]) => `<div class="fact"><dt>${escapeXml(name)}</dt><dd>${escapeXml(value)}</dd></div>`)
     .join('')}</dl>
+${ratiosCard(results, measured)}
 ${measured.map((scenario) => section(results, scenario, plots)).join('\n')}
 ${subjectsCard(results)}${wordsCard(results)}
 </main></body></html>\n`;
+}
+
+function titleOf({ subjects }: BenchResults): string {
+  const [first, ...others] = subjects.map(({ label }) => label);
+  return others.length > 1
+    ? `Load test of ${first} and its peers`
+    : `Load test of ${[first, ...others].join(' and ')}`;
+}
+
+/** Only for comparisons: what the rest of the page comes down to. */
+function ratiosCard(results: BenchResults, measured: readonly Scenario[]): string {
+  const rows = ratioRows(results, measured).map(({ scenario, metric, ratio }, index, all) => {
+    const name =
+      all[index - 1]?.scenario === scenario ? '' : `<a href="#${scenario}">${escapeXml(scenario)}</a>`;
+    const isClear = ratio.lower > 1 || ratio.upper < 1;
+    const interval = Number.isFinite(ratio.upper)
+      ? `${formatNumber(ratio.lower, 2)} – ${formatNumber(ratio.upper, 2)}`
+      : '–';
+    return `<tr><td>${name}</td><td>${escapeXml(metricHeading(metric))}</td><td${isClear ? ` class="${ratio.ratio > 1 ? 'best' : 'worse'}"` : ''}>${formatNumber(ratio.ratio, 2)}x</td><td>${interval}</td></tr>`;
+  });
+  if (rows.length === 0) return '';
+  return `<section class="card"><h2>${subjectUnderTest} against ${referenceSubject}</h2><p class="question">Ratios of runs of the same round; above 1 is better for ${subjectUnderTest}, whichever way the metric points. Coloured where the 95% interval excludes 1.</p><div class="scroll"><table class="ratios"><thead><tr><th>Scenario</th><th>Metric</th><th>Ratio</th><th>95% interval</th></tr></thead><tbody>${rows.join('')}</tbody></table></div></section>`;
 }
 
 function leadOf(results: BenchResults): string {

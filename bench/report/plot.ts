@@ -44,8 +44,8 @@ export interface BarPlot {
 export const palette = ['#2563eb', '#ea7317', '#c9a227', '#2a9d6f', '#8b8f98', '#9d4edd', '#d6336c'];
 
 const width = 720;
-const height = 380;
-const frame = { left: 64, right: 20, top: 74, bottom: 52 };
+const height = 390;
+const frame = { left: 64, right: 20, top: 84, bottom: 52 };
 const plotRight = width - frame.right;
 const plotBottom = height - frame.bottom;
 
@@ -183,7 +183,7 @@ function gridLines(x: Scale, y: Scale): string {
 
 function axisLabels(xLabel: string, yLabel: string): string {
   const bottom = text(xLabel, (frame.left + plotRight) / 2, height - 12, 'axis', 'middle');
-  return bottom + text(yLabel, 12, frame.top - 10, 'axis', 'start');
+  return bottom + text(yLabel, 12, frame.top - 12, 'axis', 'start');
 }
 
 function heading(title: string): string {
@@ -197,7 +197,7 @@ function legend(series: readonly { label: string; color: number }[]): string {
       const entry =
         `<rect x="${left}" y="36" width="12" height="12" rx="3" fill="${colorOf(color)}"/>` +
         text(label, left + 18, 46, 'legend', 'start');
-      left += 18 + label.length * 6.9 + 20;
+      left += 18 + label.length * 6.3 + 16;
       return entry;
     })
     .join('');

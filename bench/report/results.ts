@@ -61,6 +61,8 @@ export interface BenchResults {
   /** llama-batched-bench: what the arithmetic alone can do, without a server around it. */
   ceiling?: { command: string; generatedTokensPerSecond: number }[];
   overhead?: OverheadResult;
+  /** Short runs that `bench:smoke` compares with. */
+  smoke?: RunResult[];
 }
 
 /** New runs replace old ones of the same subject, scenario and seed; the rest is kept. */

@@ -45,7 +45,7 @@ export function doublingScale(domain: [number, number], range: [number, number])
 
 /** Percentiles with every further nine as wide as the last, so that the tail can be seen (as HdrHistogram plots). */
 export function percentileScale(range: [number, number]): Scale {
-  const highest = 3;
+  const highest = 3.5;
   const position = (fraction: number): number => Math.min(-Math.log10(Math.max(1 - fraction, 1e-9)), highest);
   const marks: [number, string][] = [
     [0, '0'],
@@ -53,6 +53,7 @@ export function percentileScale(range: [number, number]): Scale {
     [0.9, 'p90'],
     [0.99, 'p99'],
     [0.999, 'p99.9'],
+    [1, 'max'],
   ];
   return {
     toPixel: (fraction) => range[0] + (position(fraction) / highest) * (range[1] - range[0]),

@@ -76,6 +76,7 @@ function noteOf(runs: readonly RunResult[]): { note?: string } {
   const incomplete = runs.find((run) => run.incomplete);
   if (incomplete) notes.push(`cut short: ${incomplete.incomplete}`);
   if (total('failedRequests') > 0) notes.push(`${total('failedRequests')} requests failed`);
+  if (total('unfinishedRequests') > 0) notes.push(`${total('unfinishedRequests')} requests unfinished`);
   if (total('shortOutputs') > 0) notes.push(`${total('shortOutputs')} replies shorter than asked`);
   const foreign = Math.max(...runs.map((run) => run.generator.foreignCores ?? 0));
   if (foreign > 0.2) notes.push(`others used up to ${foreign.toFixed(1)} cores meanwhile`);

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { arrivalScheduleMs } from '../load/arrivals.js';
 import { type DriverResult, runClosedLoop, runOpenLoop } from '../load/drivers.js';
 import { drawLength, spreadLength } from '../load/lengths.js';
@@ -23,6 +24,7 @@ const steadyTokensPerSecond = 20;
 const longPromptTokens = 1200;
 const longPromptEveryMs = 1500;
 const longOutputTokens = 16;
+const longPatienceMs = 15_000;
 
 export const interference: Scenario = {
   name: 'interference',
@@ -32,12 +34,15 @@ export const interference: Scenario = {
   headline: ['itlP50Ms', 'itlP99Ms', 'itlMaxMs', 'steadyTotalSeconds', 'longTtftP50Ms', 'longTtftP99Ms'],
   async run(context) {
     const stop = new AbortController();
-    const signal = AbortSignal.any([context.signal, stop.signal]);
-    const steady = runSteady(context);
-    const long = runLong(context, signal);
-    const steadyResult = await steady;
+    const giveUp = new AbortController();
+    const long = runLong(context, AbortSignal.any([context.signal, stop.signal]), giveUp.signal);
+    const steadyResult = await runSteady(context);
     stop.abort();
-    return interferenceFigures(steadyResult, await long);
+    context.phase('long prompts still under way');
+    const timer = setTimeout(() => giveUp.abort(), longPatienceMs);
+    const longRecords = await long;
+    clearTimeout(timer);
+    return interferenceFigures(steadyResult, longRecords);
   },
 };
 
@@ -61,8 +66,14 @@ function runSteady(context: ScenarioContext): Promise<DriverResult> {
   });
 }
 
-/** One long prompt at fixed times; those under way when the steady streams end may finish. */
-async function runLong(context: ScenarioContext, signal: AbortSignal): Promise<RequestRecord[]> {
+/** One long prompt at fixed times; those under way when the steady streams end get some time to finish. */
+async function runLong(
+  context: ScenarioContext,
+  signal: AbortSignal,
+  giveUp: AbortSignal,
+): Promise<RequestRecord[]> {
+  const cut = AbortSignal.any([context.signal, giveUp]);
+  setMaxListeners(0, cut);
   const random = context.random.fork('long');
   const arrivals = Math.ceil((8 * context.options.seconds * 1000) / longPromptEveryMs);
   const result = await runOpenLoop({
@@ -72,7 +83,7 @@ async function runLong(context: ScenarioContext, signal: AbortSignal): Promise<R
     signal,
     // The stop signal ends the arrivals; what is under way may still finish.
     send: (spec, { scheduledAtMs }) =>
-      context.send(spec, { cut: context.signal, ...(scheduledAtMs === undefined ? {} : { scheduledAtMs }) }),
+      context.send(spec, { cut, ...(scheduledAtMs === undefined ? {} : { scheduledAtMs }) }),
     arrivalsMs: Array.from({ length: arrivals }, (_, index) => (index + 1) * longPromptEveryMs),
     request: () => ({
       tag: 'long',
@@ -99,7 +110,8 @@ function interferenceFigures(steadyResult: DriverResult, long: readonly RequestR
       longTtftP50Ms: percentile(longTtftMs, 0.5),
       longTtftP99Ms: percentile(longTtftMs, 0.99),
       longRequests: long.length,
-      failedRequests: [...steady, ...long].filter(({ outcome }) => outcome !== 'ok').length,
+      failedRequests: [...steady, ...long].filter(({ outcome }) => outcome === 'failed').length,
+      unfinishedRequests: long.filter(({ outcome }) => outcome === 'unfinished').length,
     },
     curves: { itlMs: quantileCurve(gapsMs) },
   };

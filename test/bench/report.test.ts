@@ -1,0 +1,168 @@
+import { describe, expect, it } from 'vitest';
+import { renderHtml } from '../../bench/report/html.js';
+import { orientedRatio, renderMarkdown } from '../../bench/report/markdown.js';
+import { formatMetric, formatNumber, metricInfo } from '../../bench/report/metrics.js';
+import { renderLinePlot } from '../../bench/report/plot.js';
+import { allPlots, averagePoints } from '../../bench/report/plots.js';
+import { mergeRuns } from '../../bench/report/results.js';
+import { linearScale, logScale } from '../../bench/report/scales.js';
+import { renderTextTable, scenarioTable } from '../../bench/report/tables.js';
+import { scenarios, selectScenarios } from '../../bench/scenarios/index.js';
+import { sampleResults } from './support/sample-results.js';
+
+const throughput = scenarios[0]!;
+
+describe('mergeRuns', () => {
+  it('replaces the same subject, scenario and seed, and keeps the rest', () => {
+    const { runs } = sampleResults();
+    const again = { ...runs[0]!, metrics: { generatedTokensPerSecond: 1 } };
+    const merged = mergeRuns(runs, [again]);
+    expect(merged).toHaveLength(runs.length);
+    expect(merged).toContain(again);
+    expect(merged).not.toContain(runs[0]);
+  });
+});
+
+describe('scenarioTable', () => {
+  it('marks the best value of each column by its direction', () => {
+    const table = scenarioTable(sampleResults(), throughput);
+    const column = (key: string): number => throughput.headline.indexOf(key);
+    const row = (subject: string) => table.rows.find((each) => each.subject === subject)!;
+    expect(row('chairlift').cells[column('generatedTokensPerSecond')]!.isBest).toBe(true);
+    expect(row('chairlift').cells[column('ttftP50Ms')]!.isBest).toBe(true);
+    expect(row('serial').cells.some(({ isBest }) => isBest)).toBe(false);
+  });
+
+  it('says what a reader must know: failures, cut runs, a busy machine', () => {
+    const results = sampleResults();
+    const run = results.runs.find((each) => each.scenario === 'throughput' && each.subject === 'naive')!;
+    run.incomplete = 'it died';
+    run.generator.foreignCores = 0.9;
+    const note = scenarioTable(results, throughput).rows.find(({ subject }) => subject === 'naive')!.note;
+    expect(note).toContain('it died');
+    expect(note).toContain('0.9 cores');
+  });
+
+  it('aligns the columns of the terminal table', () => {
+    const lines = renderTextTable(scenarioTable(sampleResults(), throughput), '').split('\n');
+    expect(new Set(lines.slice(0, 6).map((line) => line.length)).size).toBe(1);
+  });
+});
+
+describe('orientedRatio', () => {
+  it('is above 1 where chairlift is better, for both directions of a metric', () => {
+    const results = sampleResults();
+    expect(orientedRatio(results, 'throughput', 'generatedTokensPerSecond').ratio).toBeCloseTo(1.25, 1);
+    expect(orientedRatio(results, 'throughput', 'ttftP50Ms').ratio).toBeCloseTo(1.25, 1);
+  });
+
+  it('pairs by seed and leaves out what has no partner', () => {
+    const results = sampleResults();
+    results.runs = results.runs.filter((run) => !(run.subject === 'llama-server' && run.seed === 3));
+    expect(orientedRatio(results, 'throughput', 'ttftP50Ms').count).toBe(2);
+  });
+});
+
+describe('the reports', () => {
+  const results = sampleResults();
+  const plots = allPlots(results);
+
+  it('draw every plot, with a series for every server that has data', () => {
+    expect(plots.map(({ name }) => name).sort()).toEqual(
+      ['cached-tokens', 'concurrency', 'goodput', 'interference', 'sparse', 'throughput'].sort(),
+    );
+    for (const { svg } of plots) {
+      expect(svg).not.toMatch(/NaN|undefined|Infinity/);
+      expect(svg).toContain('one at a time');
+    }
+  });
+
+  it('give every row of the README an anchor and every claim a number', () => {
+    const text = renderMarkdown(results, 'results/2026-01-02.json', plots);
+    for (const scenario of scenarios) expect(text).toContain(`<a id="${scenario.name}-chairlift"></a>`);
+    expect(text).toContain('](plots/goodput.svg)');
+    expect(text).toContain('never edited by hand');
+    expect(text).not.toMatch(/undefined|NaN/);
+  });
+
+  it('make one page that needs nothing else', () => {
+    const page = renderHtml(results);
+    expect(page).not.toMatch(/<script|src=|href="http|@import|undefined|NaN/);
+    expect(page.match(/<svg/g)).toHaveLength(plots.length);
+  });
+
+  it('escape what a server calls itself', () => {
+    const evil = sampleResults();
+    evil.subjects[0]!.label = '<img onerror=x>';
+    expect(renderHtml(evil)).not.toContain('<img');
+  });
+
+  it('survive results without runs', () => {
+    const empty = { ...sampleResults(), runs: [] };
+    expect(allPlots(empty)).toEqual([]);
+    expect(renderHtml(empty)).toContain('</html>');
+    expect(renderMarkdown(empty, 'results/x.json', [])).toContain('# Measurements');
+  });
+});
+
+describe('metrics', () => {
+  it('knows every headline metric', () => {
+    for (const key of scenarios.flatMap(({ headline }) => headline)) {
+      expect(metricInfo(key).label, key).not.toBe(key);
+    }
+  });
+
+  it('formats shares, thousands and what is missing', () => {
+    expect(formatMetric('cachedTokenFraction', 0.934)).toBe('93.4');
+    expect(formatNumber(12345.6, 1)).toBe('12,346');
+    expect(formatNumber(Number.NaN, 1)).toBe('–');
+  });
+});
+
+describe('scales', () => {
+  it('put nice ticks inside the domain', () => {
+    expect(linearScale([0, 437], [0, 100]).ticks.map(({ value }) => value)).toEqual([0, 100, 200, 300, 400]);
+    expect(logScale([8, 130], [0, 100]).ticks.map(({ value }) => value)).toEqual([10, 20, 50, 100]);
+  });
+
+  it('map the ends of the domain to the ends of the range', () => {
+    const { toPixel } = logScale([1, 100], [50, 250]);
+    expect([toPixel(1), toPixel(10), toPixel(100)]).toEqual([50, 150, 250]);
+  });
+});
+
+it('averagePoints leaves out rates that only few seeds measured', () => {
+  const grid = [{ x: 1, y: 1 }];
+  const averaged = averagePoints([[...grid, { x: 1.5, y: 9 }], grid, [{ x: 1, y: 4 }]]);
+  expect(averaged).toHaveLength(1);
+  expect(averaged[0]).toMatchObject({ x: 1, y: 2 });
+});
+
+it('renderLinePlot leaves out empty series', () => {
+  const svg = renderLinePlot({
+    title: 't',
+    xLabel: 'x',
+    yLabel: 'y',
+    xAxis: 'linear',
+    yAxis: 'linear',
+    series: [
+      { label: 'has data', color: 0, points: [{ x: 0, y: 1 }] },
+      { label: 'has none', color: 1, points: [] },
+    ],
+  });
+  expect(svg).toContain('has data');
+  expect(svg).not.toContain('has none');
+});
+
+describe('selectScenarios', () => {
+  it('takes names, families and all, in the order of the report', () => {
+    expect(selectScenarios(['single', 'throughput']).map(({ name }) => name)).toEqual([
+      'throughput',
+      'single',
+    ]);
+    expect(selectScenarios(['shared-prefix'])).toHaveLength(2);
+    expect(selectScenarios(['all'])).toHaveLength(scenarios.length);
+    expect(() => selectScenarios(['shared'])).not.toThrow();
+    expect(() => selectScenarios(['nope'])).toThrow(/known: all, throughput/);
+  });
+});
