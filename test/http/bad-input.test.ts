@@ -39,8 +39,8 @@ const chatCases: BadCase[] = [
   { field: 'messages', body: { messages: {} }, says: /got an object/ },
   {
     field: 'messages',
-    body: { messages: Array.from({ length: 2049 }, () => messages[0]) },
-    says: /at most 2048 entries, got 2049/,
+    body: { messages: Array.from({ length: 1025 }, () => messages[0]) },
+    says: /at most 1024 entries, got 1025/,
   },
   { field: 'messages[0]', body: { messages: ['hi'] }, says: /must be an object, got "hi"/ },
   { field: 'messages[0]', body: { messages: [null] }, says: /must be an object, got null/ },

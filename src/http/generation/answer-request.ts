@@ -1,6 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { ServiceError } from '../../errors.js';
 import type { GenerationRequest, ModelDescription } from '../../serving/serving-core.js';
 import type { GenerationOptions } from '../parameters/generation-options.js';
 import type { RouteContext } from '../route-context.js';
@@ -24,7 +23,6 @@ export async function answerRequest(
   shape: AnswerShape,
 ): Promise<unknown> {
   const { core, config } = context;
-  requireRoomForChoices(context, prompts.length, options.choicesPerPrompt);
   const identity = newIdentity(shape, core.model);
   const generation: GenerationRequest = {
     id: identity.id,
@@ -51,17 +49,6 @@ export async function answerRequest(
     includeUsage: options.includeUsage,
   });
   return reply.hijack();
-}
-
-/** More choices than slots and line together could never be admitted: a lasting error, not a 429. */
-function requireRoomForChoices(context: RouteContext, prompts: number, choicesPerPrompt: number): void {
-  const limit = context.core.model.slotCount + context.config.maxWaiting;
-  if (prompts * choicesPerPrompt <= limit) return;
-  throw new ServiceError(
-    'invalid_value',
-    `prompt and n ask for ${prompts * choicesPerPrompt} choices, but this server takes at most ${limit} at a time`,
-    { param: prompts > 1 ? 'prompt' : 'n' },
-  );
 }
 
 function newIdentity(shape: AnswerShape, model: ModelDescription): AnswerIdentity {

@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify';
 import { answerRequest } from '../generation/answer-request.js';
 import { chatShape } from '../generation/chat-shape.js';
 import { requireFit, tokenizeChat } from '../generation/prompt-tokens.js';
+import { requireRoomForChoices } from '../parameters/choice-count.js';
 import { parseGenerationOptions } from '../parameters/generation-options.js';
 import { readBody } from '../parameters/json-fields.js';
 import { parseMessages } from '../parameters/messages.js';
@@ -19,6 +20,7 @@ export function addChatCompletions(server: FastifyInstance, context: RouteContex
     requireModel(body, core.model.id);
     refuseUnsupportedInChat(body);
     const options = parseGenerationOptions(body, core.codec.vocabularySize);
+    requireRoomForChoices(context, 1, options.choicesPerPrompt);
     const messages = parseMessages(body);
     const { contextTokens } = core.model;
     const prompt = tokenizeChat(core.codec, messages, contextTokens);
