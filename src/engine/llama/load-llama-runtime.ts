@@ -13,20 +13,23 @@ export interface LlamaRuntimeOptions extends ContextShape {
   threads: number | null;
   /** Called with 0 to 1. */
   onLoadProgress?: (fraction: number) => void;
+  /** Gets everything llama.cpp logs, down to debug; absent: errors go to stderr. */
+  onNativeLog?: (message: string) => void;
 }
 
 /** @throws Error in plain words when the file is no model or the context does not fit into memory */
 export async function loadLlamaRuntime(options: LlamaRuntimeOptions): Promise<ModelRuntime> {
   const { getLlama, LlamaLogLevel } = await import('node-llama-cpp');
+  const { onLoadProgress, onNativeLog } = options;
   const threads = options.threads ?? availableParallelism();
   const llama = await getLlama({
     build: 'never',
     skipDownload: true,
     progressLogs: false,
-    logLevel: LlamaLogLevel.error,
+    logLevel: onNativeLog ? LlamaLogLevel.debug : LlamaLogLevel.error,
+    ...(onNativeLog && { logger: (_level: string, message: string) => onNativeLog(message) }),
     maxThreads: threads,
   });
-  const { onLoadProgress } = options;
   const model = await llama.loadModel({
     modelPath: options.modelPath,
     ...(onLoadProgress && { onLoadProgress }),
