@@ -23,6 +23,8 @@ export interface GenerationOptions {
   stream: boolean;
   /** Whether a stream ends with a usage chunk. */
   includeUsage: boolean;
+  /** vLLM's `cache_salt`: only requests with the same one share cached prefixes; empty by default. */
+  cacheSalt: string;
 }
 
 export function parseGenerationOptions(body: JsonObject, vocabularySize: number): GenerationOptions {
@@ -37,6 +39,7 @@ export function parseGenerationOptions(body: JsonObject, vocabularySize: number)
     choicesPerPrompt,
     stream: readBoolean(body, 'stream', false),
     includeUsage: parseIncludeUsage(body),
+    cacheSalt: readString(body, 'cache_salt', requestLimits.cacheSaltCharacters) ?? '',
   };
 }
 

@@ -41,6 +41,12 @@ const commonFields = {
     ),
   ),
   ignore_eos: nullable(Type.Boolean({ description: 'Never end before max_tokens.' })),
+  cache_salt: nullable(
+    Type.String({
+      maxLength: requestLimits.cacheSaltCharacters,
+      description: 'Only requests with the same salt share cached prefixes.',
+    }),
+  ),
   user: nullable(Type.String({ maxLength: requestLimits.userCharacters })),
 };
 
