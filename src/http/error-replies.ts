@@ -3,7 +3,6 @@ import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import { type ErrorBody, type ErrorCode, ServiceError } from '../errors.js';
 import type { ServiceMetrics } from '../metrics/service-metrics.js';
 import { unsupportedMediaType } from './json-body.js';
-import { shorten } from './parameters/json-fields.js';
 import { requestIdHeader, requestIdOf } from './request-id.js';
 
 const longestRetrySeconds = 60;
@@ -55,10 +54,6 @@ export class ErrorReplies {
 
 function clampRetryAfter(seconds: number): number {
   return Math.min(Math.max(Math.ceil(seconds), 1), longestRetrySeconds);
-}
-
-export function notFound(method: string, path: string): ServiceError {
-  return new ServiceError('not_found', `unknown path: ${method} ${shorten(path)}`);
 }
 
 /** Replies to what is not even HTTP; there is no request object yet. */

@@ -1,4 +1,6 @@
 import type { FastifyInstance } from 'fastify';
+import { ServiceError } from '../errors.js';
+import { shorten } from './parameters/json-fields.js';
 
 /** Remembers which methods each path has, to tell a wrong method (405) from a wrong path (404). */
 export class KnownRoutes {
@@ -10,6 +12,17 @@ export class KnownRoutes {
       const methods = this.#methodsByPath.get(route.url) ?? new Set();
       for (const method of [route.method].flat()) methods.add(method);
       this.#methodsByPath.set(route.url, methods);
+    });
+  }
+
+  /** Answers what no route takes: 405 with Allow on a known path, else 404. */
+  refuseTheRest(server: FastifyInstance): void {
+    server.setNotFoundHandler(({ method, url }, reply) => {
+      const path = url.split('?', 1)[0]!;
+      const allowed = this.methodsOf(path).join(', ');
+      if (allowed === '') throw new ServiceError('not_found', `unknown path: ${method} ${shorten(path)}`);
+      reply.header('allow', allowed);
+      throw new ServiceError('method_not_allowed', `${path} does not take ${method}; it takes ${allowed}`);
     });
   }
 

@@ -4,11 +4,10 @@ import Fastify, {
   type FastifyRequest,
   LogController,
 } from 'fastify';
-import { ServiceError } from '../errors.js';
 import type { ServiceMetrics } from '../metrics/service-metrics.js';
 import type { ServingCore } from '../serving/serving-core.js';
 import { Authentication } from './authentication.js';
-import { answerClientError, ErrorReplies, notFound } from './error-replies.js';
+import { answerClientError, ErrorReplies } from './error-replies.js';
 import type { HttpConfig } from './http-config.js';
 import { acceptJsonBodies } from './json-body.js';
 import { KnownRoutes } from './known-routes.js';
@@ -58,6 +57,7 @@ export function createHttpServer({ core, config, metrics, logger }: HttpServerOp
     },
     clientErrorHandler: answerClientError,
   });
+  server.server.maxConnections = mostConnections(config);
   const connections = new OpenConnections();
   connections.watch(server.server);
   server.addHook('preClose', async () => connections.close());
@@ -68,18 +68,14 @@ export function createHttpServer({ core, config, metrics, logger }: HttpServerOp
   identifyRequests(server, core, new Authentication(config.apiKeys));
   logResponses(server);
   server.setErrorHandler((error, request, reply) => errorReplies.send(error, request, reply));
-  server.setNotFoundHandler((request, reply) => {
-    const path = request.url.split('?', 1)[0]!;
-    const allowed = routes.methodsOf(path);
-    if (allowed.length === 0) throw notFound(request.method, path);
-    reply.header('allow', allowed.join(', '));
-    throw new ServiceError(
-      'method_not_allowed',
-      `${path} does not take ${request.method}; it takes ${allowed.join(', ')}`,
-    );
-  });
+  routes.refuseTheRest(server);
   addRoutes(server, { core, config, metrics });
   return server;
+}
+
+/** Twice what slots and line could use, and room for those who only ask how things are. */
+function mostConnections({ maxWaiting }: HttpConfig): number {
+  return 2 * (maxWaiting + 256) + 512;
 }
 
 function addRoutes(server: FastifyInstance, context: RouteContext): void {
