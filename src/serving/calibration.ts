@@ -1,4 +1,4 @@
-import { type Row, type TickPlan, type TickWork, workOf } from '../../scheduler/index.js';
+import { countPasses, type Row, type TickPlan, type TickWork, workOf } from '../../scheduler/index.js';
 import type { Engine } from '../engine/engine.js';
 import { greedySampling } from '../engine/sampling-parameters.js';
 
@@ -12,6 +12,8 @@ export interface Measurement {
 interface Shape {
   rows: number;
   tokensEach: number;
+  /** Distance between the slots of the rows; 2: every row is a pass of its own. */
+  stride: 1 | 2;
 }
 
 const rounds = 2;
@@ -38,7 +40,7 @@ export async function calibrate(
   const startedMs = nowMs();
   const measurements: Measurement[] = [];
   for (const slot of slots) engine.openSampler(samplerOf(slot), greedySampling, noPrompt);
-  await engine.run(planOf(engine, { rows: 1, tokensEach: 1 }, threadChoices[0]!));
+  await engine.run(planOf(engine, { rows: 1, tokensEach: 1, stride: 1 }, threadChoices[0]!));
   for (let round = 0; round < rounds; round += 1) {
     for (const shape of shapesFor(engine)) {
       for (const threads of threadChoices) {
@@ -65,21 +67,23 @@ function samplerOf(slot: number): number {
 function shapesFor({ slotCount, batchTokens, contextTokens }: Engine): Shape[] {
   const longest = Math.max(1, Math.min(batchTokens, Math.floor(contextTokens / 8)));
   return [
-    { rows: 1, tokensEach: 1 },
-    { rows: Math.ceil(slotCount / 4), tokensEach: 1 },
-    { rows: slotCount, tokensEach: 1 },
-    { rows: 1, tokensEach: Math.min(64, longest) },
-    { rows: 1, tokensEach: Math.min(256, longest) },
+    { rows: 1, tokensEach: 1, stride: 1 },
+    { rows: Math.ceil(slotCount / 4), tokensEach: 1, stride: 1 },
+    { rows: Math.min(4, Math.ceil(slotCount / 2)), tokensEach: 1, stride: 2 },
+    { rows: slotCount, tokensEach: 1, stride: 1 },
+    { rows: 1, tokensEach: Math.min(64, longest), stride: 1 },
+    { rows: 1, tokensEach: Math.min(256, longest), stride: 1 },
   ];
 }
 
 function planOf(engine: Engine, shape: Shape, threads: number): TickPlan {
-  const rows: Row[] = Array.from({ length: shape.rows }, (_, slot) => ({
-    sequenceId: samplerOf(slot),
-    slot,
-    firstPosition: engine.slotTokens(slot),
-    tokens: new Uint32Array(shape.tokensEach).fill(1),
-    sample: true,
-  }));
-  return { tick: 0, operations: [], rows, work: workOf(rows, 1), threads };
+  const { stride, tokensEach } = shape;
+  const rows: Row[] = Array.from({ length: shape.rows }, (_, index) => {
+    const slot = index * stride;
+    const firstPosition = engine.slotTokens(slot);
+    const tokens = new Uint32Array(tokensEach).fill(1);
+    return { sequenceId: samplerOf(slot), slot, firstPosition, tokens, sample: true };
+  });
+  const passes = countPasses(rows, engine.batchTokens);
+  return { tick: 0, operations: [], rows, work: workOf(rows, passes), threads };
 }
