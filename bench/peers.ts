@@ -21,6 +21,7 @@ import {
 import type { BenchResults } from './report/results.js';
 import { renderTextTable, scenarioTable } from './report/tables.js';
 import { scenarios, selectScenarios } from './scenarios/index.js';
+import { measureAllSizes } from './scheduler-micro.js';
 
 const help = `npm run bench:peers -- [flags]: chairlift against its peers, same model, slots, context and threads
 
@@ -147,6 +148,10 @@ async function measureSurroundings(plan: ComparisonPlan, results: BenchResults):
   if (!results.overhead) {
     process.stderr.write('measuring the load generator alone\n');
     results.overhead = await measureOverhead();
+  }
+  if (!results.schedulerMicro) {
+    process.stderr.write('measuring the scheduler alone\n');
+    results.schedulerMicro = measureAllSizes(1000);
   }
   if (!results.ceiling) {
     process.stderr.write('measuring the arithmetic alone (llama-batched-bench)\n');

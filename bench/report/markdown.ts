@@ -31,6 +31,7 @@ export function renderMarkdown(
     ...factsSection(results),
     ...ratioSection(results, measured),
     ...measured.flatMap((scenario) => scenarioSection(results, scenario, plots)),
+    ...schedulerSection(results),
     ...subjectsSection(results),
     ...wordsSection(results),
   ].join('\n');
@@ -136,6 +137,25 @@ function markdownTable(table: Table, scenario: string): string[] {
       return `| <a id="${scenario}-${subject}"></a>${escapeCell(label)} | ${texts.join(' | ')} |`;
     }),
     ...(notes.length > 0 ? ['', ...notes] : []),
+  ];
+}
+
+function schedulerSection({ schedulerMicro = [] }: BenchResults): string[] {
+  if (schedulerMicro.length === 0) return [];
+  return [
+    '<a id="scheduler"></a>',
+    '',
+    '## The scheduler alone',
+    '',
+    'Planning a tick and applying its result, without an engine; all slots busy, the line kept at one length.',
+    '',
+    '| Slots | Waiting | Mean, µs | p50, µs | p99, µs |',
+    '|---:|---:|---:|---:|---:|',
+    ...schedulerMicro.map(
+      ({ slots, waiting, meanMicros, p50Micros, p99Micros }) =>
+        `| <a id="scheduler-${slots}-${waiting}"></a>${slots} | ${[waiting, meanMicros, p50Micros, p99Micros].map((cell) => formatNumber(cell, 0)).join(' | ')} |`,
+    ),
+    '',
   ];
 }
 

@@ -48,6 +48,16 @@ export interface OverheadResult {
   lostTokens: number;
 }
 
+/** Plan + apply of one tick, in microseconds, without an engine. */
+export interface SchedulerMicroRow {
+  slots: number;
+  waiting: number;
+  ticks: number;
+  meanMicros: number;
+  p50Micros: number;
+  p99Micros: number;
+}
+
 export interface BenchResults {
   format: 1;
   createdAt: string;
@@ -63,6 +73,7 @@ export interface BenchResults {
   overhead?: OverheadResult;
   /** Short runs that `bench:smoke` compares with. */
   smoke?: RunResult[];
+  schedulerMicro?: SchedulerMicroRow[];
 }
 
 /** New runs replace old ones of the same subject, scenario and seed; the rest is kept. */

