@@ -1,14 +1,5 @@
 import type { Row } from './ports.js';
-
-/** What one decode call has to do. */
-export interface TickWork {
-  passes: number;
-  tokens: number;
-  /** Rows whose logits are computed: each is one more trip through the output layer. */
-  sampledRows: number;
-  /** Pairs of a token and a position it attends to. */
-  attendedTokens: number;
-}
+import type { TickWork } from './tick-work.js';
 
 /** Milliseconds per unit of `TickWork`. */
 export interface CostCoefficients {

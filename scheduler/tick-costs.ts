@@ -1,4 +1,5 @@
-import { type CostCoefficients, CostModel, type TickWork } from './cost-model.js';
+import { type CostCoefficients, CostModel } from './cost-model.js';
+import type { TickWork } from './tick-work.js';
 
 /** A choice that was not tried for this many ticks is tried again: the machine may have changed. */
 const ticksPerTrial = 256;

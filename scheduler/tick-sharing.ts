@@ -1,4 +1,4 @@
-import type { CostModel, TickWork } from './cost-model.js';
+import type { CostModel } from './cost-model.js';
 import { countPasses } from './pass-count.js';
 import { automaticItlFactor, type SchedulingPolicy } from './policy.js';
 import type { SchedulerConfig } from './ports.js';
@@ -6,6 +6,7 @@ import { minimumChunkTokens, PrefillBudget } from './prefill-budget.js';
 import type { Sequence } from './sequence.js';
 import type { TickCosts } from './tick-costs.js';
 import { lateness, orderPrefills, shareTokens } from './tick-planner.js';
+import type { TickWork } from './tick-work.js';
 
 const oneToken = new Uint32Array(1);
 

@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type CostCoefficients, CostModel, type TickWork } from '../../scheduler/cost-model.js';
+import { type CostCoefficients, CostModel } from '../../scheduler/cost-model.js';
 import { TickCosts } from '../../scheduler/tick-costs.js';
+import type { TickWork } from '../../scheduler/tick-work.js';
 
 const truth: CostCoefficients = {
   perPassMs: 5,
