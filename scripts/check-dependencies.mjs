@@ -1,13 +1,13 @@
 // dependency-cruiser silently cruises nothing when its TypeScript support breaks, so the count is asserted.
-import { spawnSync } from "node:child_process";
-import { readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { spawnSync } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 
 const cruise = spawnSync(
-  "npx",
-  ["depcruise", "--config", ".dependency-cruiser.cjs", "--output-type", "json", "src", "scheduler"],
+  'npx',
+  ['depcruise', '--config', '.dependency-cruiser.cjs', '--output-type', 'json', 'src', 'scheduler'],
   {
-    encoding: "utf8",
+    encoding: 'utf8',
     maxBuffer: 1 << 28,
   },
 );
@@ -26,12 +26,12 @@ if (summary.totalCruised < minimumModules) {
 const impure =
   /\b(Date|Math\.random|performance|setTimeout|setInterval|setImmediate|queueMicrotask|process|async|await|Promise|console)\b/;
 let impurities = 0;
-for (const name of readdirSync("scheduler", { recursive: true })) {
-  if (!String(name).endsWith(".ts")) continue;
-  const withoutComments = readFileSync(join("scheduler", String(name)), "utf8")
-    .replace(/\/\*[\s\S]*?\*\//g, (comment) => comment.replace(/[^\n]/g, " "))
-    .replace(/\/\/.*$/gm, "");
-  withoutComments.split("\n").forEach((line, index) => {
+for (const name of readdirSync('scheduler', { recursive: true })) {
+  if (!String(name).endsWith('.ts')) continue;
+  const withoutComments = readFileSync(join('scheduler', String(name)), 'utf8')
+    .replace(/\/\*[\s\S]*?\*\//g, (comment) => comment.replace(/[^\n]/g, ' '))
+    .replace(/\/\/.*$/gm, '');
+  withoutComments.split('\n').forEach((line, index) => {
     const found = line.match(impure);
     if (!found) return;
     impurities += 1;

@@ -3,23 +3,23 @@
  * `code` and the metric label, so the three never disagree.
  */
 const errorCatalog = {
-  invalid_value: { status: 400, type: "invalid_request_error" },
-  invalid_json: { status: 400, type: "invalid_request_error" },
-  unsupported_parameter: { status: 400, type: "invalid_request_error" },
-  context_length_exceeded: { status: 400, type: "invalid_request_error" },
-  invalid_api_key: { status: 401, type: "authentication_error" },
-  model_not_found: { status: 404, type: "invalid_request_error" },
-  not_found: { status: 404, type: "invalid_request_error" },
-  method_not_allowed: { status: 405, type: "invalid_request_error" },
-  request_timeout: { status: 408, type: "timeout_error" },
-  request_too_large: { status: 413, type: "invalid_request_error" },
-  unsupported_media_type: { status: 415, type: "invalid_request_error" },
-  queue_full: { status: 429, type: "rate_limit_error" },
-  generation_failed: { status: 500, type: "server_error" },
-  internal_error: { status: 500, type: "server_error" },
-  loading: { status: 503, type: "server_error" },
-  draining: { status: 503, type: "server_error" },
-  engine_failed: { status: 503, type: "server_error" },
+  invalid_value: { status: 400, type: 'invalid_request_error' },
+  invalid_json: { status: 400, type: 'invalid_request_error' },
+  unsupported_parameter: { status: 400, type: 'invalid_request_error' },
+  context_length_exceeded: { status: 400, type: 'invalid_request_error' },
+  invalid_api_key: { status: 401, type: 'authentication_error' },
+  model_not_found: { status: 404, type: 'invalid_request_error' },
+  not_found: { status: 404, type: 'invalid_request_error' },
+  method_not_allowed: { status: 405, type: 'invalid_request_error' },
+  request_timeout: { status: 408, type: 'timeout_error' },
+  request_too_large: { status: 413, type: 'invalid_request_error' },
+  unsupported_media_type: { status: 415, type: 'invalid_request_error' },
+  queue_full: { status: 429, type: 'rate_limit_error' },
+  generation_failed: { status: 500, type: 'server_error' },
+  internal_error: { status: 500, type: 'server_error' },
+  loading: { status: 503, type: 'server_error' },
+  draining: { status: 503, type: 'server_error' },
+  engine_failed: { status: 503, type: 'server_error' },
 } as const satisfies Record<string, { status: number; type: string }>;
 
 export type ErrorCode = keyof typeof errorCatalog;
@@ -46,7 +46,7 @@ export class ServiceError extends Error {
 
   constructor(code: ErrorCode, message: string, details: ServiceErrorDetails = {}) {
     super(message, { cause: details.cause });
-    this.name = "ServiceError";
+    this.name = 'ServiceError';
     this.code = code;
     this.status = errorCatalog[code].status;
     this.type = errorCatalog[code].type;
