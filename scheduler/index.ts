@@ -1,6 +1,15 @@
 export type { Rejection } from './admission.js';
-export { type CostCoefficients, CostModel, type TickWork, workOf } from './cost-model.js';
+export {
+  type CacheStats,
+  type EvictionReason,
+  emptyCacheStats,
+  evictionReasons,
+  type ReuseKind,
+  reuseKinds,
+} from './cache-stats.js';
+export { type CostCoefficients, CostModel, workOf } from './cost-model.js';
 export type { FinishedEvent, FinishReason, SchedulerEvent } from './events.js';
+export { countPasses } from './pass-count.js';
 export { type SchedulingPolicy, throughputFirst } from './policy.js';
 export {
   type Row,
@@ -13,5 +22,7 @@ export {
 } from './ports.js';
 export { type PlannedTick, Scheduler } from './scheduler.js';
 export { type PriorityClass, priorityClasses, type SequenceSpec } from './sequence-spec.js';
+export { defaultOperationCosts, type OperationCosts } from './slot-costs.js';
 export type { SchedulerStats } from './stats.js';
 export { TickCosts } from './tick-costs.js';
+export type { TickWork } from './tick-work.js';

@@ -1,4 +1,5 @@
-import type { TickWork } from './cost-model.js';
+import type { OperationCosts } from './slot-costs.js';
+import type { TickWork } from './tick-work.js';
 
 /** The scheduler's vocabulary towards the engine: what it plans for a tick and what it is told about it. */
 
@@ -16,6 +17,11 @@ export interface SchedulerConfig {
   maxWaitingTokens: number;
   /** Tokens that end a generation (EOS, EOT, ...). */
   endTokens: ReadonlySet<number>;
+  /** Bytes of slot states parked outside of slots at most; 0, the default: none. */
+  snapshotBytes?: number;
+  /** false for models that cannot forget the tail of a slot: they compute every prompt from its start. */
+  reusePrefixes?: boolean;
+  operationCosts?: OperationCosts;
 }
 
 /** The tokens of one slot in one decode call. */

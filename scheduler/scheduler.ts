@@ -1,5 +1,6 @@
 import { admit, type Rejection } from './admission.js';
 import { invariant } from './assert.js';
+import { Compaction } from './compaction.js';
 import { workOf } from './cost-model.js';
 import type { FinishReason, SchedulerEvent } from './events.js';
 import { generatedTokenWeight, promptTokenWeight } from './fair-share.js';
@@ -8,7 +9,8 @@ import { type SchedulingPolicy, throughputFirst } from './policy.js';
 import { type Row, type SchedulerConfig, type TickPlan, type TickResult, writtenSlot } from './ports.js';
 import { Sequence } from './sequence.js';
 import type { SequenceSpec } from './sequence-spec.js';
-import { type Slot, SlotPool } from './slot-pool.js';
+import { defaultOperationCosts, SlotCosts } from './slot-costs.js';
+import { SlotPool } from './slot-pool.js';
 import type { SchedulerStats } from './stats.js';
 import { TickCosts } from './tick-costs.js';
 import { layOutRows } from './tick-planner.js';
@@ -34,6 +36,7 @@ export class Scheduler {
   private readonly config: SchedulerConfig;
   private readonly queue = new WaitingQueue();
   private readonly pool: SlotPool;
+  private readonly slotCosts: SlotCosts;
   private readonly sequences = new Map<number, Sequence>();
   private readonly running = new Set<Sequence>();
   private pendingEvents: SchedulerEvent[] = [];
@@ -41,6 +44,7 @@ export class Scheduler {
   private ticks = 0;
   private starts = 0;
   private readonly sharing: TickSharing;
+  private readonly compaction = new Compaction();
   /** Fed by every tick; a calibration may feed it before the first one. */
   readonly costs: TickCosts;
 
@@ -56,7 +60,13 @@ export class Scheduler {
     this.config = config;
     this.costs = new TickCosts(policy.threadChoices);
     this.sharing = new TickSharing(config, policy, this.costs);
-    this.pool = new SlotPool(config.slotCount);
+    this.slotCosts = new SlotCosts(this.costs, config.operationCosts ?? defaultOperationCosts);
+    this.pool = new SlotPool({
+      slotCount: config.slotCount,
+      costs: this.slotCosts,
+      snapshotBytes: config.snapshotBytes ?? 0,
+      reusePrefixes: config.reusePrefixes ?? true,
+    });
   }
 
   /** Takes all sequences into the line or none. */
@@ -91,7 +101,10 @@ export class Scheduler {
   planTick(nowMs: number): PlannedTick {
     invariant(this.inFlight === null, () => 'planned a tick while one is in flight');
     for (const sequence of this.queue.takeExpired(nowMs)) this.close(sequence, 'expired', null);
+    this.settleWaiting();
     this.startWaiting(nowMs);
+    const move = this.compaction.choose(this.pool.slots, this.slotCosts);
+    if (move) this.pool.move(move.sequence, move.toSlot);
     const shares = this.sharing.share(this.runningBySlot(), nowMs);
     const { rows, operations } = layOutRows(this.pool.slots, shares);
     if (rows.length === 0) return { plan: null, events: this.takeEvents() };
@@ -99,7 +112,13 @@ export class Scheduler {
     this.ticks += 1;
     const work = workOf(rows, countPasses(rows, this.config.batchTokens));
     const threads = this.costs.chooseThreads(work);
-    const plan: TickPlan = { tick: this.ticks, operations, rows, work, threads };
+    const plan: TickPlan = {
+      tick: this.ticks,
+      operations: [...this.pool.takeOperations(), ...operations],
+      rows,
+      work,
+      threads,
+    };
     this.inFlight = plan;
     return { plan, events: this.takeEvents() };
   }
@@ -108,8 +127,9 @@ export class Scheduler {
     const plan = this.inFlight;
     invariant(plan !== null, () => 'applied a tick that was not planned');
     this.inFlight = null;
+    this.pool.applied(plan, result);
     if (result.outcome === 'decoded') {
-      this.costs.observe(plan.work, plan.threads, result.decodeMs);
+      this.observeCosts(plan, result.decodeMs);
       invariant(
         result.sampledTokens.length === plan.rows.length,
         () => 'sampled tokens do not match the rows',
@@ -139,8 +159,8 @@ export class Scheduler {
 
   /** The engine holds something else than the account says: the slot is emptied and its owner computes again. */
   loseSlot(index: number): void {
-    const slot = this.pool.slots[index]!;
-    this.emptySlot(slot, null);
+    this.pool.lose(this.pool.slots[index]!, null);
+    this.pool.stats.mismatches += 1;
   }
 
   stats(): SchedulerStats {
@@ -163,7 +183,7 @@ export class Scheduler {
   }
 
   private runningBySlot(): Sequence[] {
-    return this.pool.slots.flatMap(({ owner }) => owner ?? []);
+    return this.pool.slots.flatMap(({ owner }) => (owner?.isSettled ? owner : []));
   }
 
   private startWaiting(nowMs: number): void {
@@ -171,11 +191,11 @@ export class Scheduler {
       const sequence = this.queue.next();
       if (!sequence) return;
       this.queue.remove(sequence);
-      const { slot, cachedTokens } = this.pool.acquire(sequence);
-      sequence.start(slot.index, this.starts, cachedTokens);
+      const { slot, inPlaceTokens } = this.pool.acquire(sequence);
+      sequence.start(slot.index, this.starts, inPlaceTokens);
       this.starts += 1;
       this.running.add(sequence);
-      this.charge(sequence, (sequence.spec.prompt.length - cachedTokens) * promptTokenWeight);
+      this.settle(sequence);
       this.pendingEvents.push({
         type: 'started',
         sequenceId: sequence.spec.id,
@@ -183,6 +203,22 @@ export class Scheduler {
         waitMs: nowMs - sequence.arrivalMs,
       });
     }
+  }
+
+  /** Those that wait for a prefix others compute, or for time to bring theirs, look again. */
+  private settleWaiting(): void {
+    for (const sequence of this.running) if (!sequence.isSettled) this.settle(sequence);
+  }
+
+  private settle(sequence: Sequence): void {
+    if (!this.pool.settle(sequence, this.isDecoding())) return;
+    const { prompt } = sequence.spec;
+    this.charge(sequence, (prompt.length - sequence.cachedTokens) * promptTokenWeight);
+  }
+
+  private isDecoding(): boolean {
+    for (const sequence of this.running) if (sequence.generatedTokens > 0) return true;
+    return false;
   }
 
   private applyRow(row: Row, token: number): void {
@@ -208,28 +244,32 @@ export class Scheduler {
     if (sequence.generatedTokens >= sequence.spec.maxTokens) this.close(sequence, 'length', null);
   }
 
+  private observeCosts({ operations, work, threads }: TickPlan, decodeMs: number): void {
+    const copies = operations.filter(({ kind }) => kind === 'copy').length;
+    if (copies > 0) this.slotCosts.observeCopies(copies, decodeMs - this.costs.predictMs(work));
+    else this.costs.observe(work, threads, decodeMs);
+  }
+
   private applyLostSlots(plan: TickPlan, lost: readonly number[]): void {
     for (const operation of plan.operations) {
       const written = writtenSlot(operation);
       if (written) this.pool.slots[written.slot]!.kvTokens = written.keepTokens;
     }
-    for (const index of lost) this.emptySlot(this.pool.slots[index]!, 0);
+    for (const index of lost) this.pool.lose(this.pool.slots[index]!, 0);
   }
 
   private applyFailure(plan: TickPlan, message: string): void {
+    for (const operation of plan.operations) {
+      const written = writtenSlot(operation);
+      if (written) this.pool.lose(this.pool.slots[written.slot]!, null);
+    }
     for (const row of plan.rows) {
       const slot = this.pool.slots[row.slot]!;
       const sequence = slot.owner!;
-      this.emptySlot(slot, null);
+      this.pool.lose(slot, null);
       sequence.failedTicks += 1;
       if (sequence.failedTicks >= maxFailedTicks) this.close(sequence, 'error', message);
     }
-  }
-
-  private emptySlot(slot: Slot, kvTokens: number | null): void {
-    slot.kvTokens = kvTokens;
-    slot.cached = new Uint32Array(0);
-    slot.owner?.forgetComputed();
   }
 
   private closeEnding(plan: TickPlan): void {

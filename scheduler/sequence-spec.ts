@@ -14,6 +14,8 @@ export interface SequenceSpec {
   ignoreEndToken: boolean;
   priorityClass: PriorityClass;
   tenant: string;
+  /** KV is shared only between sequences of the same salt (vLLM's `cache_salt`). */
+  cacheSalt: string;
   /** Absolute time at which it is dropped if it still waits; null: never. */
   deadlineMs: number | null;
 }

@@ -22,6 +22,10 @@ export class Sequence {
   generatedTokens = 0;
   /** Consecutive decode calls with this sequence that failed. */
   failedTicks = 0;
+  /** Whether it is known what it starts from; until then it holds its slot without computing. */
+  isSettled = false;
+  /** It once waited for another sequence to compute what they share. */
+  waitedForPrefix = false;
   /** Set when it must end but its row is in flight. */
   endingReason: FinishReason | null = null;
   private tokens: Uint32Array;
@@ -48,15 +52,22 @@ export class Sequence {
     return this.spec.prompt.length + this.spec.maxTokens;
   }
 
-  start(slot: number, rank: number, cachedTokens: number): void {
+  /** @param inPlaceTokens first tokens of the prompt whose KV the slot happens to hold */
+  start(slot: number, rank: number, inPlaceTokens: number): void {
     invariant(this.state === 'waiting', () => `sequence ${this.spec.id} started while ${this.state}`);
     this.state = 'running';
     this.slot = slot;
     this.startRank = rank;
-    this.computedTokens = cachedTokens;
-    this.cachedTokens = cachedTokens;
+    this.computedTokens = inPlaceTokens;
     this.tokens = new Uint32Array(this.windowTokens);
     this.tokens.set(this.spec.prompt);
+  }
+
+  /** From now on it is computed, beginning after what the slot is given. */
+  settle(cachedTokens: number): void {
+    this.isSettled = true;
+    this.computedTokens = cachedTokens;
+    this.cachedTokens = cachedTokens;
   }
 
   append(token: number): void {

@@ -174,7 +174,7 @@ export class LocalServingCore implements ServingCore {
   private sequenceSpec(request: GenerationRequest, prompt: Uint32Array, nowMs: number): SequenceSpec {
     const id = this.nextSequenceId;
     this.nextSequenceId += 1;
-    const { priorityClass, tenant, queueTimeoutMs } = request;
+    const { priorityClass, tenant, cacheSalt, queueTimeoutMs } = request;
     return {
       id,
       prompt,
@@ -182,6 +182,8 @@ export class LocalServingCore implements ServingCore {
       ignoreEndToken: request.sampling.ignoreEndToken,
       priorityClass,
       tenant,
+      // Tenants never share, whatever salts they choose.
+      cacheSalt: `${tenant}\n${cacheSalt}`,
       deadlineMs: queueTimeoutMs === null ? null : nowMs + queueTimeoutMs,
     };
   }

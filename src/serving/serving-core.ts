@@ -19,6 +19,8 @@ export interface GenerationRequest {
   priorityClass: PriorityClass;
   /** Whose fair share pays for it. */
   tenant: string;
+  /** KV is reused only from requests with the same salt. */
+  cacheSalt: string;
   /** Milliseconds after arrival at which a request that still waits for a slot is dropped; null: never. */
   queueTimeoutMs: number | null;
 }

@@ -1,26 +1,61 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import type { TickPlan, TickResult } from '../../scheduler/ports.js';
 import { Sequence } from '../../scheduler/sequence.js';
-import { SlotPool } from '../../scheduler/slot-pool.js';
+import type { SequenceSpec } from '../../scheduler/sequence-spec.js';
+import { defaultOperationCosts, SlotCosts } from '../../scheduler/slot-costs.js';
+import { SlotPool, type SlotPoolOptions } from '../../scheduler/slot-pool.js';
+import { TickCosts } from '../../scheduler/tick-costs.js';
 import { prompt, spec } from './support.js';
 
-function occupy(pool: SlotPool, id: number, tokens = prompt(3, id * 100)): Sequence {
-  const sequence = new Sequence(spec(id, { prompt: tokens }), 0);
-  const { slot, cachedTokens } = pool.acquire(sequence);
-  sequence.start(slot.index, id, cachedTokens);
+function makePool(slotCount: number, options: Partial<SlotPoolOptions> = {}): SlotPool {
+  const costs = new SlotCosts(new TickCosts([1]), defaultOperationCosts);
+  return new SlotPool({ slotCount, costs, snapshotBytes: 0, reusePrefixes: true, ...options });
+}
+
+function occupy(
+  pool: SlotPool,
+  id: number,
+  tokens = prompt(3, id * 1000),
+  overrides: Partial<SequenceSpec> = {},
+): Sequence {
+  const sequence = new Sequence(spec(id, { prompt: tokens, maxTokens: 100, ...overrides }), 0);
+  const { slot, inPlaceTokens } = pool.acquire(sequence);
+  sequence.start(slot.index, id, inPlaceTokens);
+  pool.settle(sequence, false);
   return sequence;
 }
 
-/** As if its whole prompt had been computed. */
+/** As if so many of its tokens were in the slot. */
+function compute(pool: SlotPool, sequence: Sequence, tokens = sequence.spec.prompt.length): void {
+  sequence.computedTokens = tokens;
+  pool.slots[sequence.slot!]!.kvTokens = tokens;
+}
+
 function complete(pool: SlotPool, sequence: Sequence): void {
-  sequence.computedTokens = sequence.spec.prompt.length;
-  pool.slots[sequence.slot!]!.kvTokens = sequence.computedTokens;
+  compute(pool, sequence);
   pool.release(sequence);
 }
 
-describe('SlotPool', () => {
-  it('gives slots densely from 0 and fills holes first', () => {
-    const pool = new SlotPool(4);
+const decodedNothing: TickResult = { outcome: 'decoded', sampledTokens: [], decodeMs: 1 };
+
+/** Takes the operations as a plan that went well, with `bytesPerToken` for every save. */
+function carryOut(pool: SlotPool, bytesPerToken = 1) {
+  const operations = pool.takeOperations();
+  const plan = { tick: 1, operations, rows: [], threads: 1 } as unknown as TickPlan;
+  const saves = operations.flatMap((operation) =>
+    operation.kind === 'save'
+      ? { snapshotId: operation.snapshotId, bytes: operation.tokens.length * bytesPerToken }
+      : [],
+  );
+  pool.applied(plan, { ...decodedNothing, saves });
+  pool.checkIntegrity();
+  return operations;
+}
+
+describe('which slot', () => {
+  it('is the lowest, and holes are filled first', () => {
+    const pool = makePool(4);
     const [first, second, third] = [1, 2, 3].map((id) => occupy(pool, id));
     expect([first!.slot, second!.slot, third!.slot]).toEqual([0, 1, 2]);
     complete(pool, second!);
@@ -28,56 +63,275 @@ describe('SlotPool', () => {
     expect(occupy(pool, 5).slot).toBe(3);
   });
 
-  it('prefers the slot that holds the longest prefix and leaves one token to compute', () => {
-    const pool = new SlotPool(4);
-    const sequences = [1, 2, 3].map((id) => occupy(pool, id, prompt(40, id * 100)));
+  it('is the one that holds the longest prefix, with one token left to compute', () => {
+    const pool = makePool(4);
+    const sequences = [1, 2, 3].map((id) => occupy(pool, id, prompt(40, id * 1000)));
     for (const sequence of sequences) complete(pool, sequence);
-    expect(occupy(pool, 4, prompt(40, 200))).toMatchObject({ slot: 1, cachedTokens: 39 });
-    expect(occupy(pool, 5, prompt(60, 300))).toMatchObject({ slot: 2, cachedTokens: 40 });
+    expect(occupy(pool, 4, prompt(40, 2000))).toMatchObject({ slot: 1, cachedTokens: 39 });
+    expect(occupy(pool, 5, prompt(60, 3000))).toMatchObject({ slot: 2, cachedTokens: 40 });
   });
 
-  it('does not leave the lowest slot for a short match', () => {
-    const pool = new SlotPool(4);
-    const sequences = [1, 2].map((id) => occupy(pool, id, prompt(15, id * 100)));
-    for (const sequence of sequences) complete(pool, sequence);
-    expect(occupy(pool, 3, prompt(15, 200))).toMatchObject({ slot: 0, cachedTokens: 0 });
+  it('is an empty one rather than one with a valuable cache', () => {
+    const pool = makePool(2);
+    complete(pool, occupy(pool, 1, prompt(300)));
+    expect(occupy(pool, 2, prompt(20, 5000)).slot).toBe(1);
   });
 
-  it('offers no cache when what the slot holds is unknown', () => {
-    const pool = new SlotPool(1);
+  it('is the one whose cache is worth least when all hold something', () => {
+    const pool = makePool(3);
+    const sequences = [300, 20, 200].map((length, at) => occupy(pool, at, prompt(length, 1000 * at)));
+    for (const sequence of sequences) complete(pool, sequence);
+    expect(occupy(pool, 9, prompt(30, 9000)).slot).toBe(1);
+    expect(pool.cacheStats().evictions.overwritten).toBe(1);
+  });
+
+  it('is a duplicate rather than the only holder of a prefix', () => {
+    const pool = makePool(3);
+    const shared = prompt(200);
+    const only = occupy(pool, 1, prompt(100, 5000));
+    const first = occupy(pool, 2, shared);
+    compute(pool, first);
+    const second = occupy(pool, 3, shared);
+    expect(second).toMatchObject({ slot: 2, cachedTokens: 199 });
+    for (const sequence of [only, first, second]) complete(pool, sequence);
+    expect(occupy(pool, 4, prompt(30, 9000)).slot).not.toBe(0);
+  });
+});
+
+describe('where the prefix comes from', () => {
+  it('is a busy slot, by a copy that leaves it alone', () => {
+    const pool = makePool(4);
+    const donor = occupy(pool, 1, prompt(200));
+    compute(pool, donor);
+    const copied = occupy(pool, 2, Uint32Array.of(...prompt(150), 9, 9, 9));
+    expect(copied).toMatchObject({ slot: 1, cachedTokens: 150 });
+    expect(carryOut(pool)).toEqual([{ kind: 'copy', fromSlot: 0, toSlot: 1, keepTokens: 150 }]);
+    expect(pool.cacheStats().hitTokens.copy).toBe(150);
+  });
+
+  it('is nowhere when a copy costs more than computing', () => {
+    const pool = makePool(2);
+    compute(pool, occupy(pool, 1, prompt(200)));
+    expect(occupy(pool, 2, Uint32Array.of(1, 2, 3, 4, 900))).toMatchObject({ cachedTokens: 0 });
+  });
+
+  it('is only as much of a busy slot as it has computed', () => {
+    const pool = makePool(2);
+    compute(pool, occupy(pool, 1, prompt(200), { priorityClass: 'batch' }), 100);
+    expect(occupy(pool, 2, prompt(200)).cachedTokens).toBe(100);
+  });
+
+  it('is never a slot of another salt', () => {
+    const pool = makePool(2);
+    compute(pool, occupy(pool, 1, prompt(200), { cacheSalt: 'mine' }));
+    expect(occupy(pool, 2, prompt(200), { cacheSalt: 'yours' }).cachedTokens).toBe(0);
+    expect(carryOut(pool)).toEqual([]);
+  });
+
+  it('is nowhere when what a slot holds is unknown', () => {
+    const pool = makePool(1);
     const sequence = occupy(pool, 1, prompt(40));
-    sequence.computedTokens = 40;
+    compute(pool, sequence);
     pool.slots[0]!.kvTokens = null;
     pool.release(sequence);
     expect(pool.cachedCount).toBe(0);
     expect(occupy(pool, 2, prompt(40)).cachedTokens).toBe(0);
   });
 
+  it('is nowhere for models that cannot forget a tail', () => {
+    const pool = makePool(2, { reusePrefixes: false, snapshotBytes: 1e9 });
+    complete(pool, occupy(pool, 1, prompt(200)));
+    expect(pool.cachedCount).toBe(0);
+    expect(occupy(pool, 2, prompt(200)).cachedTokens).toBe(0);
+    pool.checkIntegrity();
+  });
+});
+
+describe('waiting for a prefix that is being computed', () => {
+  it('is cheaper than computing it twice, then it is copied', () => {
+    const pool = makePool(4);
+    const donor = occupy(pool, 1, prompt(200));
+    const waiting = occupy(pool, 2, Uint32Array.of(...prompt(150), 9, 9));
+    expect(waiting.isSettled).toBe(false);
+    compute(pool, donor, 100);
+    expect(pool.settle(waiting, false)).toBe(false);
+    compute(pool, donor, 160);
+    expect(pool.settle(waiting, false)).toBe(true);
+    expect(waiting.cachedTokens).toBe(150);
+    expect(pool.cacheStats().hitTokens['wait-and-copy']).toBe(150);
+  });
+
+  it('ends when the donor goes away: what it had is taken, the rest computed', () => {
+    const pool = makePool(2);
+    const donor = occupy(pool, 1, prompt(200));
+    const waiting = occupy(pool, 2, prompt(200));
+    compute(pool, donor, 100);
+    pool.release(donor);
+    expect(pool.settle(waiting, false)).toBe(true);
+    expect(waiting.cachedTokens).toBe(100);
+  });
+
+  it('never happens behind a lower class', () => {
+    const pool = makePool(2);
+    occupy(pool, 1, prompt(200), { priorityClass: 'batch' });
+    expect(occupy(pool, 2, prompt(200), { priorityClass: 'interactive' }).isSettled).toBe(true);
+  });
+
+  it('does not happen for a prefix that is quickly computed', () => {
+    const pool = makePool(2);
+    occupy(pool, 1, prompt(10));
+    expect(occupy(pool, 2, prompt(10)).isSettled).toBe(true);
+  });
+
+  it('spreads many copies over ticks while others decode', () => {
+    const pool = makePool(8);
+    compute(pool, occupy(pool, 1, prompt(200)));
+    const sharers = [2, 3, 4, 5, 6].map((id) => {
+      const sequence = new Sequence(spec(id, { prompt: prompt(200) }), 0);
+      const { slot, inPlaceTokens } = pool.acquire(sequence);
+      sequence.start(slot.index, id, inPlaceTokens);
+      return sequence;
+    });
+    expect(sharers.filter((sequence) => pool.settle(sequence, true))).toHaveLength(3);
+    carryOut(pool);
+    expect(sharers.filter((each) => !each.isSettled && pool.settle(each, true))).toHaveLength(2);
+  });
+});
+
+describe('snapshots', () => {
+  it('keep what is overwritten, and bring it back', () => {
+    const pool = makePool(1, { snapshotBytes: 1000 });
+    complete(pool, occupy(pool, 1, prompt(300)));
+    const other = occupy(pool, 2, prompt(300, 5000));
+    expect(carryOut(pool)).toMatchObject([{ kind: 'save', slot: 0, snapshotId: 1 }]);
+    complete(pool, other);
+    const back = occupy(pool, 3, prompt(300));
+    expect(back.cachedTokens).toBe(299);
+    expect(carryOut(pool)).toMatchObject([
+      { kind: 'save', slot: 0, snapshotId: 2 },
+      { kind: 'restore', slot: 0, snapshotId: 1, keepTokens: 299 },
+    ]);
+    expect(pool.cacheStats()).toMatchObject({
+      snapshots: 2,
+      snapshotBytes: 600,
+      hitTokens: { snapshot: 299 },
+    });
+  });
+
+  it('stay within their limit, the least valuable go first', () => {
+    const pool = makePool(1, { snapshotBytes: 700 });
+    for (let id = 1; id <= 6; id += 1) {
+      complete(pool, occupy(pool, id, prompt(300, id * 1000)));
+      carryOut(pool);
+    }
+    const { snapshots, snapshotBytes, evictions } = pool.cacheStats();
+    expect({ snapshots, snapshotBytes }).toEqual({ snapshots: 2, snapshotBytes: 600 });
+    expect(evictions).toMatchObject({ saved: 5, 'snapshot-limit': 3 });
+    expect(pool.takeOperations().filter(({ kind }) => kind === 'forget').length).toBeLessThanOrEqual(1);
+  });
+
+  it('are not made of what is quickly computed', () => {
+    const pool = makePool(1, { snapshotBytes: 1000 });
+    complete(pool, occupy(pool, 1, prompt(4)));
+    occupy(pool, 2, prompt(300, 5000));
+    expect(carryOut(pool)).toEqual([]);
+  });
+
+  it('are forgotten when they cannot be saved', () => {
+    const pool = makePool(1, { snapshotBytes: 1000 });
+    complete(pool, occupy(pool, 1, prompt(300)));
+    occupy(pool, 2, prompt(300, 5000));
+    const plan = { operations: pool.takeOperations(), rows: [] } as unknown as TickPlan;
+    pool.applied(plan, { ...decodedNothing, saves: [{ snapshotId: 1, bytes: null }] });
+    expect(pool.cacheStats()).toMatchObject({
+      snapshots: 0,
+      snapshotBytes: 0,
+      evictions: { 'snapshot-failed': 1 },
+    });
+  });
+
+  it('are forgotten when they cannot be restored', () => {
+    const pool = makePool(1, { snapshotBytes: 1000 });
+    complete(pool, occupy(pool, 1, prompt(300)));
+    const other = occupy(pool, 2, prompt(300, 5000));
+    carryOut(pool);
+    complete(pool, other);
+    const back = occupy(pool, 3, prompt(300));
+    const plan = { operations: pool.takeOperations(), rows: [] } as unknown as TickPlan;
+    pool.applied(plan, { outcome: 'slots-lost', slots: [0], saves: [{ snapshotId: 2, bytes: 300 }] });
+    pool.lose(pool.slots[0]!, 0);
+    expect(back).toMatchObject({ computedTokens: 0, cachedTokens: 0 });
+    expect(pool.cacheStats().snapshots).toBe(1);
+    pool.checkIntegrity();
+  });
+
+  it('take the place of copies for a prefix that many share', () => {
+    const pool = makePool(4, { snapshotBytes: 1e6 });
+    compute(pool, occupy(pool, 1, prompt(200)));
+    occupy(pool, 2, prompt(200));
+    occupy(pool, 3, prompt(200));
+    expect(carryOut(pool).map(({ kind }) => kind)).toEqual(['save', 'restore', 'restore']);
+  });
+});
+
+describe('moving', () => {
+  it('takes the KV along and leaves it as cache', () => {
+    const pool = makePool(3);
+    const [first, second] = [1, 2].map((id) => occupy(pool, id, prompt(40, id * 1000)));
+    complete(pool, first!);
+    compute(pool, second!);
+    pool.move(second!, 0);
+    expect(second!.slot).toBe(0);
+    expect(carryOut(pool)).toEqual([{ kind: 'copy', fromSlot: 1, toSlot: 0, keepTokens: 40 }]);
+    expect(pool.slots[1]!.cached).toHaveLength(40);
+    complete(pool, second!);
+    pool.checkIntegrity();
+  });
+});
+
+describe('SlotPool', () => {
   it('refuses to release the slot of another', () => {
-    const pool = new SlotPool(2);
+    const pool = makePool(2);
     const sequence = occupy(pool, 1);
     pool.release(sequence);
     expect(() => pool.release(sequence)).toThrow(/slot 0 of another/);
   });
 
-  it('conserves slots under any order of acquiring and releasing (against a naive model)', () => {
+  it('conserves slots and never promises what a slot does not hold, in any order of events', () => {
     fc.assert(
-      fc.property(fc.array(fc.nat(9), { maxLength: 200 }), (choices) => {
-        const pool = new SlotPool(5);
-        const owned = new Map<number, Sequence>();
-        choices.forEach((choice, step) => {
-          if (choice < 5 && owned.has(choice)) {
-            complete(pool, owned.get(choice)!);
-            owned.delete(choice);
-          } else if (pool.freeCount > 0) {
-            const lowest = [0, 1, 2, 3, 4].find((index) => !owned.has(index))!;
-            const sequence = occupy(pool, step + 1);
-            expect(sequence.slot).toBe(lowest);
-            owned.set(lowest, sequence);
-          }
-          expect(pool.freeCount).toBe(5 - owned.size);
-        });
+      fc.property(fc.array(event, { maxLength: 80 }), fc.constantFrom(0, 200, 5000), (events, bytes) => {
+        const pool = makePool(4, { snapshotBytes: bytes });
+        const live: Sequence[] = [];
+        for (const [step, each] of events.entries()) {
+          happen(pool, live, step, each);
+          for (const sequence of live) if (!sequence.isSettled) pool.settle(sequence, step % 2 === 0);
+          carryOut(pool);
+          expect(pool.freeCount).toBe(4 - live.length);
+          expect(pool.cacheStats().snapshotBytes).toBeLessThanOrEqual(bytes);
+        }
       }),
     );
   });
 });
+
+const event = fc.record({
+  verb: fc.constantFrom('start', 'start', 'compute', 'release', 'lose', 'move'),
+  pick: fc.nat(100),
+  tokens: fc.array(fc.nat(1), { minLength: 1, maxLength: 80 }),
+});
+type Event = typeof event extends fc.Arbitrary<infer Value> ? Value : never;
+
+function happen(pool: SlotPool, live: Sequence[], step: number, { verb, pick, tokens }: Event): void {
+  if (verb === 'start' && pool.freeCount > 0) live.push(occupy(pool, step, Uint32Array.from(tokens)));
+  if (verb === 'lose') pool.lose(pool.slots[pick % 4]!, pick % 2 ? 0 : null);
+  const chosen = live[pick % Math.max(1, live.length)];
+  if (!chosen) return;
+  if (verb === 'compute' && chosen.isSettled) compute(pool, chosen);
+  if (verb === 'release') {
+    live.splice(live.indexOf(chosen), 1);
+    pool.release(chosen);
+  }
+  const hole = pool.slots.find(({ owner }) => owner === null);
+  const isWhole = chosen.isSettled && pool.slots[chosen.slot!]!.kvTokens === chosen.computedTokens;
+  if (verb === 'move' && isWhole && hole) pool.move(chosen, hole.index);
+}

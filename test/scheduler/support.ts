@@ -23,6 +23,7 @@ export function spec(id: number, overrides: Partial<SequenceSpec> = {}): Sequenc
     ignoreEndToken: false,
     priorityClass: 'interactive',
     tenant: 'anonymous',
+    cacheSalt: '',
     deadlineMs: null,
     ...overrides,
   };

@@ -11,5 +11,6 @@ export const anyRequest: GenerationRequest = {
   stopStrings: [],
   priorityClass: 'interactive',
   tenant: 'anonymous',
+  cacheSalt: '',
   queueTimeoutMs: null,
 };

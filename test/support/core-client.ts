@@ -45,6 +45,7 @@ export function requestFor(
     stopStrings: [],
     priorityClass: 'interactive',
     tenant: 'anonymous',
+    cacheSalt: '',
     queueTimeoutMs: null,
     ...overrides,
   };

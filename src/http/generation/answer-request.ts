@@ -33,6 +33,7 @@ export async function answerRequest(
     stopStrings: options.stopStrings,
     priorityClass: 'interactive',
     tenant: request.tenant,
+    cacheSalt: options.cacheSalt,
     queueTimeoutMs: config.queueTimeoutMs,
   };
   if (!options.stream) {

@@ -1,0 +1,51 @@
+import type { SlotOperation } from './ports.js';
+
+const order: readonly SlotOperation['kind'][] = ['forget', 'save', 'restore', 'copy'];
+
+/**
+ * Operations for the next plan. The account counts them as done; llama.cpp does them in this order: what is forgotten
+ * makes room, then saves and restores, then copies, whose data moves only in the decode call.
+ */
+export class PlannedOperations {
+  /** Predicted milliseconds of all of them. */
+  totalMs = 0;
+  private operations: SlotOperation[] = [];
+  private readonly donors = new Set<number>();
+  private readonly filled = new Set<number>();
+
+  save(slot: number, snapshotId: number, tokens: Uint32Array, ms: number): void {
+    this.operations.push({ kind: 'save', slot, snapshotId, tokens });
+    this.totalMs += ms;
+  }
+
+  restore(slot: number, snapshotId: number, keepTokens: number): void {
+    this.operations.push({ kind: 'restore', slot, snapshotId, keepTokens });
+    this.filled.add(slot);
+  }
+
+  copy(fromSlot: number, toSlot: number, keepTokens: number): void {
+    this.operations.push({ kind: 'copy', fromSlot, toSlot, keepTokens });
+    this.donors.add(fromSlot);
+    this.filled.add(toSlot);
+  }
+
+  /** Restores are done before copies, so what is to be copied must not be restored over. */
+  mayRestoreInto(slot: number): boolean {
+    return !this.donors.has(slot);
+  }
+
+  /** Saves are done first, so what an operation is yet to bring cannot be saved. */
+  maySave(slot: number): boolean {
+    return !this.filled.has(slot);
+  }
+
+  take(forgottenSnapshots: readonly number[]): SlotOperation[] {
+    const forgets = forgottenSnapshots.map((snapshotId): SlotOperation => ({ kind: 'forget', snapshotId }));
+    const taken = [...forgets, ...this.operations];
+    this.operations = [];
+    this.totalMs = 0;
+    this.donors.clear();
+    this.filled.clear();
+    return order.flatMap((kind) => taken.filter((operation) => operation.kind === kind));
+  }
+}

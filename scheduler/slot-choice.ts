@@ -1,0 +1,71 @@
+import type { SlotCosts } from './slot-costs.js';
+import type { Slot } from './slot-pool.js';
+import type { Snapshot } from './snapshots.js';
+
+/** Where the first `tokens` tokens of a prompt come from. */
+export type PrefixSource =
+  | { kind: 'cold'; tokens: 0 }
+  | { kind: 'in-place'; tokens: number }
+  | { kind: 'copy'; tokens: number; donor: Slot }
+  | { kind: 'snapshot'; tokens: number; snapshot: Snapshot };
+
+export interface PricedSource {
+  source: PrefixSource;
+  /** Prefill that is left, plus what bringing the prefix costs. */
+  costMs: number;
+}
+
+/** A holder and how many first tokens of the prompt it can give now. */
+export interface Offer {
+  holder: Slot | Snapshot;
+  tokens: number;
+}
+
+const cold: PrefixSource = { kind: 'cold', tokens: 0 };
+
+/** What computing the rest of a prompt costs; its last token is always computed, because its logits are needed. */
+export function restMs(promptTokens: number, cachedTokens: number, costs: SlotCosts): number {
+  return costs.prefillMs(promptTokens - cachedTokens, cachedTokens);
+}
+
+/** The cheapest way to fill any slot but the donor itself: copy, snapshot or cold. */
+export function cheapestImport(
+  offers: readonly Offer[],
+  promptTokens: number,
+  costs: SlotCosts,
+): PricedSource {
+  let best: PricedSource = { source: cold, costMs: restMs(promptTokens, 0, costs) };
+  for (const { holder, tokens } of offers) {
+    if (tokens === 0) continue;
+    const isSnapshot = holder.kind === 'snapshot';
+    const bringMs = isSnapshot ? costs.restoreMs(holder.tokens) : costs.copyMs;
+    const costMs = restMs(promptTokens, tokens, costs) + bringMs;
+    if (costMs >= best.costMs) continue;
+    const source: PrefixSource = isSnapshot
+      ? { kind: 'snapshot', tokens, snapshot: holder }
+      : { kind: 'copy', tokens, donor: holder };
+    best = { source, costMs };
+  }
+  return best;
+}
+
+/** The import, unless what the slot holds already is as good. */
+export function cheapestSource(
+  imported: PricedSource,
+  inPlaceTokens: number,
+  promptTokens: number,
+  costs: SlotCosts,
+): PricedSource {
+  if (inPlaceTokens === 0) return imported;
+  const costMs = restMs(promptTokens, inPlaceTokens, costs);
+  return costMs <= imported.costMs
+    ? { source: { kind: 'in-place', tokens: inPlaceTokens }, costMs }
+    : imported;
+}
+
+/** How many more passes per tick the busy slots need with this one among them: -1 closes a hole, 1 opens one. */
+export function extraPasses(slots: readonly Slot[], index: number): number {
+  const busyBefore = index > 0 && slots[index - 1]!.owner !== null;
+  const busyAfter = index + 1 < slots.length && slots[index + 1]!.owner !== null;
+  return 1 - Number(busyBefore) - Number(busyAfter);
+}
