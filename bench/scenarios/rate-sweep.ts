@@ -45,11 +45,17 @@ export const rateSweep: Scenario = {
   },
 };
 
+/** Low rates are measured longer, up to twice, so that about 20 requests arrive. */
+export function secondsAt(ratePerSecond: number, seconds: number): number {
+  return Math.min(Math.max(seconds, 20 / ratePerSecond), 2 * seconds);
+}
+
 async function runAtRate(context: ScenarioContext, ratePerSecond: number): Promise<Metrics> {
-  const durationSeconds = context.options.warmupSeconds + context.options.seconds;
+  const seconds = secondsAt(ratePerSecond, context.options.seconds);
+  const durationSeconds = context.options.warmupSeconds + seconds;
   const label = ratePerSecond.toFixed(4);
   const result = await runOpenLoop({
-    ...timing(context, { drainSeconds: context.options.targets.ttftMs / 1000 + 8 }),
+    ...timing(context, { seconds, drainSeconds: context.options.targets.ttftMs / 1000 + 8 }),
     arrivalsMs: arrivalScheduleMs(
       { ratePerSecond, durationSeconds },
       context.random.fork(`arrivals ${label}`),
@@ -59,11 +65,11 @@ async function runAtRate(context: ScenarioContext, ratePerSecond: number): Promi
   return summarize(result, context.options.targets);
 }
 
+/** A rate so low that nothing arrived in the window says nothing. */
 function stepsOf(measured: ReadonlyMap<number, Metrics>): RateStep[] {
-  return [...measured].map(([ratePerSecond, metrics]) => ({
-    ratePerSecond,
-    goodFraction: metrics.goodFraction ?? 0,
-  }));
+  return [...measured]
+    .map(([ratePerSecond, metrics]) => ({ ratePerSecond, goodFraction: metrics.goodFraction ?? Number.NaN }))
+    .filter(({ goodFraction }) => Number.isFinite(goodFraction));
 }
 
 /**

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { RequestRecord } from '../../bench/load/records.js';
 import { isGood, summarize, tokensInWindow } from '../../bench/load/summary.js';
-import { kneeOf, nextRate } from '../../bench/scenarios/rate-sweep.js';
+import { kneeOf, nextRate, secondsAt } from '../../bench/scenarios/rate-sweep.js';
 
 const targets = { ttftMs: 500, itlMs: 100 };
 
@@ -99,6 +99,12 @@ describe('the knee', () => {
   it('is the last rate before the first failure', () => {
     expect(kneeOf(steps([1, 0.95, 0.4, 0.99]))?.ratePerSecond).toBe(2);
     expect(kneeOf(steps([0.2]))).toBeUndefined();
+  });
+
+  it('measures low rates longer, within bounds', () => {
+    expect(secondsAt(10, 12)).toBe(12);
+    expect(secondsAt(1, 12)).toBe(20);
+    expect(secondsAt(0.1, 12)).toBe(24);
   });
 
   it('is looked for between the last good and the first bad rate', () => {
