@@ -9,6 +9,7 @@ export {
 } from './cache-stats.js';
 export { type CostCoefficients, CostModel, workOf } from './cost-model.js';
 export type { FinishedEvent, FinishReason, SchedulerEvent } from './events.js';
+export { defaultOperationCosts, type OperationCosts } from './operation-costs.js';
 export { countPasses } from './pass-count.js';
 export { type SchedulingPolicy, throughputFirst } from './policy.js';
 export {
@@ -22,7 +23,6 @@ export {
 } from './ports.js';
 export { type PlannedTick, Scheduler } from './scheduler.js';
 export { type PriorityClass, priorityClasses, type SequenceSpec } from './sequence-spec.js';
-export { defaultOperationCosts, type OperationCosts } from './slot-costs.js';
 export type { SchedulerStats } from './stats.js';
 export { TickCosts } from './tick-costs.js';
 export type { TickWork } from './tick-work.js';

@@ -1,4 +1,4 @@
-import type { OperationCosts } from './slot-costs.js';
+import type { OperationCosts } from './operation-costs.js';
 import type { TickWork } from './tick-work.js';
 
 /** The scheduler's vocabulary towards the engine: what it plans for a tick and what it is told about it. */

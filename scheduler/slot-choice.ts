@@ -1,5 +1,5 @@
+import type { Slot } from './slot.js';
 import type { SlotCosts } from './slot-costs.js';
-import type { Slot } from './slot-pool.js';
 import type { Snapshot } from './snapshots.js';
 
 /** Where the first `tokens` tokens of a prompt come from. */

@@ -1,11 +1,12 @@
 import { invariant } from './assert.js';
 import { type CacheStats, type EvictionReason, emptyCacheStats, type ReuseKind } from './cache-stats.js';
-import { type CacheEntry, Eviction } from './eviction.js';
+import { Eviction } from './eviction.js';
 import { PlannedOperations } from './planned-operations.js';
 import type { SlotOperation, TickPlan, TickResult } from './ports.js';
 import { PrefixIndex } from './prefix-index.js';
 import type { Sequence } from './sequence.js';
 import { priorityClasses } from './sequence-spec.js';
+import type { Slot } from './slot.js';
 import {
   cheapestImport,
   cheapestSource,
@@ -21,17 +22,7 @@ const noTokens = new Uint32Array(0);
 /** While others decode, slot operations of one tick may take this long; what does not fit waits for the next tick. */
 const operationBudgetMs = 25;
 
-/** One KV lane. While it has an owner, the owner says which tokens it holds. */
-export interface Slot extends CacheEntry {
-  readonly kind: 'slot';
-  readonly index: number;
-  owner: Sequence | null;
-  /** Tokens whose KV a free slot still holds; whoever has the same salt may use them. */
-  cached: Uint32Array;
-  cacheSalt: string;
-  /** Positions the engine holds for this slot; null: unknown after a failed decode call. */
-  kvTokens: number | null;
-}
+export type { Slot } from './slot.js';
 
 export interface SlotPoolOptions {
   slotCount: number;

@@ -1,9 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { defaultOperationCosts } from '../../scheduler/operation-costs.js';
 import type { TickPlan, TickResult } from '../../scheduler/ports.js';
 import { Sequence } from '../../scheduler/sequence.js';
 import type { SequenceSpec } from '../../scheduler/sequence-spec.js';
-import { defaultOperationCosts, SlotCosts } from '../../scheduler/slot-costs.js';
+import { SlotCosts } from '../../scheduler/slot-costs.js';
 import { SlotPool, type SlotPoolOptions } from '../../scheduler/slot-pool.js';
 import { TickCosts } from '../../scheduler/tick-costs.js';
 import { prompt, spec } from './support.js';
