@@ -18,7 +18,10 @@ beforeAll(async () => {
   const model = await llama.loadModel({ modelPath: tinyModelPath });
   const shape = { sequences: 4, contextSize: 256, batchSize: 64, threads: 1 };
   const context = await model.createContext({ ...shape, flashAttention: 'auto' });
-  engine = new LlamaEngine(model, context, store);
+  engine = await LlamaEngine.open(model, context, {
+    reusePrefixes: true,
+    snapshots: { store, limitBytes: 1e9 },
+  });
   for (let slot = 0; slot < 4; slot += 1) engine.openSampler(slot, greedySampling, new Uint32Array(0));
 });
 afterAll(async () => {
