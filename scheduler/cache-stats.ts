@@ -26,8 +26,6 @@ export interface CacheStats {
   /** Sequences by where their prefix came from; `cold` had none. */
   starts: Record<ReuseKind | 'cold', number>;
   evictions: Record<EvictionReason, number>;
-  /** Slots found to hold something else than the account says. */
-  mismatches: number;
   /** Now. */
   snapshots: number;
   /** Now. */
@@ -40,7 +38,6 @@ export function emptyCacheStats(): CacheStats {
     hitTokens: { 'in-place': 0, copy: 0, snapshot: 0, 'wait-and-copy': 0 },
     starts: { 'in-place': 0, copy: 0, snapshot: 0, 'wait-and-copy': 0, cold: 0 },
     evictions: { overwritten: 0, saved: 0, 'snapshot-limit': 0, 'snapshot-failed': 0, lost: 0 },
-    mismatches: 0,
     snapshots: 0,
     snapshotBytes: 0,
   };

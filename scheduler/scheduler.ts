@@ -161,7 +161,6 @@ export class Scheduler {
   /** The engine holds something else than the account says: the slot is emptied and its owner computes again. */
   loseSlot(index: number): void {
     this.pool.lose(this.pool.slots[index]!, null);
-    this.pool.stats.mismatches += 1;
   }
 
   stats(): SchedulerStats {
@@ -178,6 +177,7 @@ export class Scheduler {
       slotCount: this.config.slotCount,
       cachedSlots: cachedCount,
       emptySlots: freeCount - cachedCount,
+      cache: this.pool.cacheStats(),
       itlTargetMs: this.sharing.itlTargetMs,
       costs: this.costs.summary(),
     };

@@ -1,3 +1,4 @@
+import type { CacheStats } from './cache-stats.js';
 import type { CostCoefficients } from './cost-model.js';
 import type { PriorityClass } from './sequence-spec.js';
 
@@ -13,6 +14,7 @@ export interface SchedulerStats {
   /** Free slots that still hold reusable KV. */
   cachedSlots: number;
   emptySlots: number;
+  cache: CacheStats;
   /** The ITL target in force; 0: none. */
   itlTargetMs: number;
   /** What decode calls cost, per number of threads. */

@@ -95,7 +95,7 @@ async function measure(
 }
 
 async function loadRuntime(config: ServeConfig): Promise<ModelRuntime> {
-  const { slots, contextTokens, batchTokens, threads } = config;
+  const { slots, contextTokens, batchTokens, threads, snapshotDirectory, snapshotBytes } = config;
   if (config.engine === 'simulated') {
     const slotCount = slots ?? 32;
     return createSimulatedRuntime({
@@ -107,7 +107,8 @@ async function loadRuntime(config: ServeConfig): Promise<ModelRuntime> {
     });
   }
   if (config.model === null) throw new Error('no model was resolved');
-  return loadLlamaRuntime({ modelPath: config.model, slots, contextTokens, batchTokens, threads });
+  const shape = { slots, contextTokens, batchTokens, threads };
+  return loadLlamaRuntime({ modelPath: config.model, ...shape, snapshotDirectory, snapshotBytes });
 }
 
 function describeModel(config: ServeConfig, runtime: ModelRuntime | null): ModelDescription {

@@ -25,6 +25,10 @@ export interface ServeConfig {
   apiKeys: readonly string[];
   /** Serve a public address without an API key. */
   allowUnauthenticated: boolean;
+  /** Where slots are saved; null: in shared memory, where there is any. */
+  snapshotDirectory: string | null;
+  /** Most bytes of saved slots, 0 for none; null: a safe share of what is free. */
+  snapshotBytes: number | null;
   redisUrl: string | null;
   logLevel: LogLevel;
   offline: boolean;

@@ -152,6 +152,20 @@ export const serveOptions: readonly OptionDefinition[] = [
     defaultValue: 262_144,
     help: 'most prompt tokens that wait for a slot; more are answered 429',
   }),
+  option('snapshotDirectory', '--snapshot-dir', {
+    valueName: 'directory',
+    parse: directoryPath,
+    defaultValue: null,
+    defaultText: '/dev/shm, or none where there is none',
+    help: 'where the KV of idle conversations is parked; memory, not a slow disk',
+  }),
+  option('snapshotBytes', '--snapshot-bytes', {
+    valueName: 'bytes',
+    parse: wholeNumber({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, unit: 'bytes' }),
+    defaultValue: null,
+    defaultText: 'a safe share of free memory',
+    help: 'most bytes of parked KV; 0 parks none',
+  }),
   option('apiKey', '--api-key', {
     repeats: true,
     valueName: 'key',

@@ -1,4 +1,4 @@
-import type { TickPlan, TickResult } from '../../scheduler/index.js';
+import type { OperationCosts, TickPlan, TickResult } from '../../scheduler/index.js';
 import type { SamplingParameters } from './sampling-parameters.js';
 import type { TextCodec } from './text-codec.js';
 
@@ -23,6 +23,15 @@ export interface TickTimings {
   samplingMs: number;
 }
 
+/** What can be done with the KV of a slot besides computing. */
+export interface SlotAbilities {
+  /** false: this model cannot forget the tail of a slot, so nothing can be reused. */
+  reusePrefixes: boolean;
+  /** Room for saved slots; 0: none can be saved. */
+  snapshotBytes: number;
+  operationCosts: OperationCosts;
+}
+
 /**
  * What computes. Slots are numbered 0 to slotCount - 1; sequences are known by the scheduler's ids.
  * Nothing may be called while a `run` is pending, except opening and closing samplers.
@@ -34,6 +43,7 @@ export interface Engine {
   /** Most tokens in one decode call. */
   readonly batchTokens: number;
   readonly endTokens: ReadonlySet<number>;
+  readonly slotAbilities: SlotAbilities;
   /**
    * Applies the plan's operations, decodes its rows in one native call and samples them in parallel.
    * The native call, or the first operation that takes long, has started when this returns; work done before awaiting

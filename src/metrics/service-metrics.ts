@@ -2,7 +2,13 @@ import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { FinishReason, SchedulerStats } from '../../scheduler/index.js';
 import type { ErrorCode } from '../errors.js';
 import * as buckets from './buckets.js';
-import type { FinishedRequest, ObservedTick, ServingObserver } from './serving-observer.js';
+import { CacheMetrics } from './cache-metrics.js';
+import type {
+  FinishedRequest,
+  ObservedSlotOperation,
+  ObservedTick,
+  ServingObserver,
+} from './serving-observer.js';
 
 const finishReasons: readonly FinishReason[] = ['stop', 'length', 'cancelled', 'expired', 'error'];
 
@@ -85,6 +91,8 @@ export class ServiceMetrics implements ServingObserver {
     'Slots that held something else than the scheduler thought; each was emptied and computed again.',
   );
 
+  readonly #cache = new CacheMetrics(this.registry, () => this.#stats?.().cache);
+
   constructor() {
     for (const reason of finishReasons) this.#finished.inc({ finished_reason: reason }, 0);
     this.#rejected.inc({ reason: 'queue_full' satisfies ErrorCode }, 0);
@@ -129,6 +137,10 @@ export class ServiceMetrics implements ServingObserver {
     this.#tickDecode.observe(info.decodeMs / 1000);
     this.#tickSampling.observe(info.samplingMs / 1000);
     this.#tickJavascript.observe(info.javascriptMs / 1000);
+  }
+
+  slotOperation(info: ObservedSlotOperation): void {
+    this.#cache.slotOperation(info);
   }
 
   slotMismatch(): void {

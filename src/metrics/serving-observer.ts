@@ -25,6 +25,15 @@ export interface ObservedTick {
   javascriptMs: number;
 }
 
+/** One operation on a slot between two decode calls. */
+export interface ObservedSlotOperation {
+  kind: 'copy' | 'save' | 'restore';
+  ms: number;
+  /** Written to a snapshot. */
+  bytes: number;
+  failed: boolean;
+}
+
 /** What the serving layer tells about its life; called synchronously from the tick loop, so it must be cheap. */
 export interface ServingObserver {
   /** A sequence got a slot after `waitMs` in line. */
@@ -36,6 +45,7 @@ export interface ServingObserver {
   requestFinished(info: FinishedRequest): void;
   requestRejected(code: ErrorCode): void;
   tick(info: ObservedTick): void;
+  slotOperation(info: ObservedSlotOperation): void;
   /** The engine held something else in a slot than the scheduler's account says. */
   slotMismatch(): void;
 }
@@ -48,5 +58,6 @@ export const silentObserver: ServingObserver = {
   requestFinished() {},
   requestRejected() {},
   tick() {},
+  slotOperation() {},
   slotMismatch() {},
 };

@@ -1,4 +1,4 @@
-import type { SchedulerStats } from '../../scheduler/index.js';
+import { emptyCacheStats, type SchedulerStats } from '../../scheduler/index.js';
 import type { TextCodec } from '../engine/text-codec.js';
 import { ServiceError } from '../errors.js';
 import type {
@@ -77,6 +77,7 @@ const nothing: SchedulerStats = {
   slotCount: 0,
   cachedSlots: 0,
   emptySlots: 0,
+  cache: emptyCacheStats(),
   itlTargetMs: 0,
   costs: [],
 };

@@ -65,7 +65,8 @@ export class LocalServingCore implements ServingCore {
     this.codec = runtime.codec;
     this.engine = runtime.engine;
     const { slotCount, contextTokens, batchTokens, endTokens } = runtime.engine;
-    const schedulerConfig = { slotCount, contextTokens, batchTokens, endTokens, ...limits };
+    const { slotAbilities } = runtime.engine;
+    const schedulerConfig = { slotCount, contextTokens, batchTokens, endTokens, ...limits, ...slotAbilities };
     this.scheduler = new Scheduler(schedulerConfig, options.policy);
     for (const { work, threads, decodeMs } of options.measurements) {
       this.scheduler.costs.observe(work, threads, decodeMs);

@@ -85,10 +85,12 @@ export class TickLoop {
 
   private report(
     { rows, work, threads }: TickPlan,
-    { decodeMs, samplingMs }: TickTimings,
+    { decodeMs, samplingMs, operations = [] }: TickTimings,
     endedMs: number,
   ): void {
-    const javascriptMs = Math.max(0, endedMs - this.startedMs - decodeMs - samplingMs);
+    const operationsMs = operations.reduce((sum, { ms }) => sum + ms, 0);
+    const javascriptMs = Math.max(0, endedMs - this.startedMs - operationsMs - decodeMs - samplingMs);
+    for (const operation of operations) this.options.observer.slotOperation(operation);
     const { passes, tokens } = work;
     this.options.observer.tick({
       rows: rows.length,

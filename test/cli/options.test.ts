@@ -47,6 +47,8 @@ const samples: Record<OptionKey, [text: string, value: unknown, other: string]> 
   calibrate: ['false', false, 'true'],
   maxWaiting: ['0', 0, '7'],
   maxWaitingTokens: ['1000', 1000, '2000'],
+  snapshotDirectory: ['/var/snapshots', '/var/snapshots', '/tmp/snapshots'],
+  snapshotBytes: ['1000000', 1_000_000, '0'],
   apiKey: ['key-a', ['key-a'], 'key-b'],
   apiKeyFile: [keyFile, ['first-key', 'second-key'], scratchFile('other-keys', 'third-key')],
   allowUnauthenticated: ['true', true, 'false'],

@@ -1,4 +1,4 @@
-import type { SchedulerStats } from '../../scheduler/index.js';
+import { emptyCacheStats, type SchedulerStats } from '../../scheduler/index.js';
 import type { TextCodec } from '../../src/engine/text-codec.js';
 import type { ServiceError } from '../../src/errors.js';
 import type {
@@ -74,6 +74,7 @@ export class ScriptedCore implements ServingCore {
       slotCount: 4,
       cachedSlots: 1,
       emptySlots: 3,
+      cache: emptyCacheStats(),
       itlTargetMs: 0,
       costs: [],
     };

@@ -21,6 +21,8 @@ export function startWholeServer(
     calibrate: false,
     maxWaiting: 64,
     maxWaitingTokens: 100_000,
+    snapshotDirectory: null,
+    snapshotBytes: null,
     apiKeys: [],
     allowUnauthenticated: false,
     redisUrl: null,

@@ -1,6 +1,6 @@
 import type { LlamaContext, LlamaModel } from 'node-llama-cpp';
 import type { Row, TickPlan, TickResult } from '../../../scheduler/index.js';
-import type { Engine, TickTimings } from '../engine.js';
+import type { Engine, SlotAbilities, TickTimings } from '../engine.js';
 import { greedySampling, type SamplingParameters } from '../sampling-parameters.js';
 import {
   type NativeContext,
@@ -10,6 +10,7 @@ import {
   type TokenLogit,
   topCandidates,
 } from './native-context.js';
+import { probeSlots } from './probe-slots.js';
 import { SlotOperations } from './slot-operations.js';
 import type { SnapshotStore } from './snapshot-store.js';
 
@@ -28,6 +29,7 @@ export class LlamaEngine implements Engine {
   readonly contextTokens: number;
   readonly batchTokens: number;
   readonly endTokens: ReadonlySet<number>;
+  readonly slotAbilities: SlotAbilities;
   private readonly context: LlamaContext;
   private readonly native: NativeContext;
   private readonly createSampler: () => NativeSampler;
@@ -35,8 +37,34 @@ export class LlamaEngine implements Engine {
   private readonly snapshots: SnapshotStore | null;
   private readonly samplers = new Map<number, NativeSampler>();
 
-  /** @param context created with one sequence per slot and `batchSize` as the tick's token limit */
-  constructor(model: LlamaModel, context: LlamaContext, snapshots: SnapshotStore | null = null) {
+  /**
+   * @param context created with one sequence per slot and `batchSize` as the tick's token limit
+   * @param options.reusePrefixes whether tails may be cut, as far as the model's file says
+   * @param options.snapshots the engine's own from now on
+   */
+  static async open(
+    model: LlamaModel,
+    context: LlamaContext,
+    options: { reusePrefixes: boolean; snapshots: { store: SnapshotStore; limitBytes: number } | null },
+  ): Promise<LlamaEngine> {
+    const store = options.snapshots?.store ?? null;
+    const { native } = openNativeContext(model, context);
+    const shape = { contextTokens: context.contextSize, batchTokens: context.batchSize };
+    const probed = await probeSlots(native, shape, store);
+    return new LlamaEngine(model, context, store, {
+      reusePrefixes: options.reusePrefixes && probed.canForgetTails,
+      snapshotBytes: probed.canSave ? options.snapshots!.limitBytes : 0,
+      operationCosts: probed.operationCosts,
+    });
+  }
+
+  private constructor(
+    model: LlamaModel,
+    context: LlamaContext,
+    snapshots: SnapshotStore | null,
+    slotAbilities: SlotAbilities,
+  ) {
+    this.slotAbilities = slotAbilities;
     const { native, createSampler } = openNativeContext(model, context);
     this.context = context;
     this.native = native;

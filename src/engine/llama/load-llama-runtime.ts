@@ -5,12 +5,17 @@ import type { ModelRuntime } from '../engine.js';
 import { type ContextShape, chooseContextShape } from './context-shape.js';
 import { LlamaCodec } from './llama-codec.js';
 import { LlamaEngine } from './llama-engine.js';
+import { openSnapshots } from './open-snapshots.js';
 
 export interface LlamaRuntimeOptions extends ContextShape {
   modelPath: string;
   batchTokens: number;
   /** null: the cores of the machine. */
   threads: number | null;
+  /** Where slots are saved; absent: in shared memory, where there is any. */
+  snapshotDirectory?: string | null;
+  /** Most bytes of saved slots, 0 for none; absent: a safe share of what is free. */
+  snapshotBytes?: number | null;
   /** Called with 0 to 1. */
   onLoadProgress?: (fraction: number) => void;
   /** Gets everything llama.cpp logs, down to debug; absent: errors go to stderr. */
@@ -43,7 +48,16 @@ export async function loadLlamaRuntime(options: LlamaRuntimeOptions): Promise<Mo
     flashAttention: 'auto',
     failedCreationRemedy: false,
   });
-  const engine = new LlamaEngine(model, context);
+  const windowTokens = model.fileInsights.swaSize ?? contextTokens;
+  const snapshots = openSnapshots({
+    directory: options.snapshotDirectory ?? null,
+    limitBytes: options.snapshotBytes ?? null,
+  });
+  const engine = await LlamaEngine.open(model, context, {
+    // A sliding window has dropped what a cut tail would need again.
+    reusePrefixes: windowTokens >= contextTokens,
+    snapshots,
+  });
   return {
     engine,
     codec: new LlamaCodec(model),

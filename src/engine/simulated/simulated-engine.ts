@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { TickPlan, TickResult } from '../../../scheduler/index.js';
-import type { Engine, ModelRuntime, TickTimings } from '../engine.js';
+import { defaultOperationCosts, type TickPlan, type TickResult } from '../../../scheduler/index.js';
+import type { Engine, ModelRuntime, SlotAbilities, TickTimings } from '../engine.js';
 import type { SamplingParameters } from '../sampling-parameters.js';
 import { SimulatedCodec } from './simulated-codec.js';
 import { SimulatedSlots, simulatedEndToken } from './simulated-slots.js';
@@ -27,6 +27,8 @@ export interface SimulatedEngineOptions {
   cost: SimulatedCost;
   /** After how many tokens a generation ends by itself, on average. */
   meanLengthTokens: number;
+  /** Room for saved slots, a kilobyte a token; none by default. */
+  snapshotBytes?: number;
 }
 
 /** Everything but the arithmetic: keeps slots like a model, takes its time by a cost model, samples greedily. */
@@ -35,6 +37,7 @@ export class SimulatedEngine implements Engine {
   readonly contextTokens: number;
   readonly batchTokens: number;
   readonly endTokens: ReadonlySet<number> = new Set([simulatedEndToken]);
+  readonly slotAbilities: SlotAbilities;
   private readonly cost: SimulatedCost;
   private readonly slots: SimulatedSlots;
   private readonly neverEnding = new Set<number>();
@@ -44,6 +47,11 @@ export class SimulatedEngine implements Engine {
     this.contextTokens = options.contextTokens;
     this.batchTokens = options.batchTokens;
     this.cost = options.cost;
+    this.slotAbilities = {
+      reusePrefixes: true,
+      snapshotBytes: options.snapshotBytes ?? 0,
+      operationCosts: defaultOperationCosts,
+    };
     this.slots = new SimulatedSlots(options.slotCount, options.meanLengthTokens);
   }
 
