@@ -1,0 +1,91 @@
+import type { TickPlan } from '../../../scheduler/index.js';
+import { minimumChunkTokens } from '../../../scheduler/prefill-budget.js';
+import type { LedgerEntry } from '../ledger.js';
+import { splitEqualPasses } from '../split-equal.js';
+import { require } from '../violation.js';
+import type { Invariant, World } from './invariant.js';
+
+const plannedShare = 0.9;
+
+/**
+ * `everyone-rides`: each decoding sequence has its one-token row. `budget-spent`: without an ITL target, or with nobody
+ * decoding, prefill takes all it can use of the batch. `itl-budget`: with a target, prefill takes no more than fits under it
+ * by the scheduler's own cost model, except one documented minimum chunk. `greedy-prefill`: at most one prompt gets a part.
+ */
+export class Budget implements Invariant {
+  private readonly world: World;
+
+  constructor(world: World) {
+    this.world = world;
+  }
+
+  planned(plan: TickPlan | null, clockMs: number): void {
+    const { ledger, scenario } = this.world;
+    let unknown = 0;
+    const shares = new Map(plan?.rows.map((row) => [row.sequenceId, row.tokens.length]));
+    const decoding: LedgerEntry[] = [];
+    const prefilling: { entry: LedgerEntry; pendingTokens: number; share: number }[] = [];
+    for (const entry of ledger.running) {
+      const share = shares.get(entry.spec.id) ?? 0;
+      // One that waits for a prefix, or recomputes, and has no row: what it could use cannot be known.
+      const pendingTokens = this.pendingTokens(entry, plan);
+      if (pendingTokens === null) unknown += 1;
+      if (pendingTokens === null) continue;
+      if (pendingTokens === 1) decoding.push(entry);
+      else prefilling.push({ entry, pendingTokens, share });
+    }
+    for (const { spec } of decoding) {
+      require(shares.get(spec.id) === 1, 'everyone-rides', () =>
+        `sequence ${spec.id} decodes but has no row`);
+    }
+    const parts = prefilling.filter(({ share, pendingTokens }) => share > 0 && share < pendingTokens);
+    require(parts.length <= 1, 'greedy-prefill', () => `${parts.length} prompts get only a part`);
+    const granted = prefilling.reduce((sum, { share }) => sum + share, 0);
+    const wanted = prefilling.reduce((sum, each) => sum + each.pendingTokens, 0);
+    if (decoding.length === 0 || scenario.policy.itlTargetMs === 0) {
+      const possible = Math.min(wanted, scenario.config.batchTokens - decoding.length);
+      const isSpent = unknown > 0 ? granted >= possible : granted === possible;
+      require(isSpent, 'budget-spent', () => `${granted} prompt tokens planned, ${possible} were possible`);
+    } else if (granted > minimumChunkTokens) this.checkTarget(decoding, prefilling, granted, clockMs);
+  }
+
+  private pendingTokens(entry: LedgerEntry, plan: TickPlan | null): number | null {
+    if (entry.computed !== null) return entry.pendingTokens;
+    const row = plan?.rows.find(({ sequenceId }) => sequenceId === entry.spec.id);
+    return row ? entry.known.length - row.firstPosition : null;
+  }
+
+  private checkTarget(
+    decoding: readonly LedgerEntry[],
+    prefilling: readonly { entry: LedgerEntry }[],
+    granted: number,
+    clockMs: number,
+  ): void {
+    const { scheduler, scenario } = this.world;
+    const { ttftTargetsMs, threadChoices } = scenario.policy;
+    const latest = Math.max(
+      ...prefilling.map(
+        ({ entry }) => (clockMs - entry.arrivalMs) / ttftTargetsMs[entry.spec.priorityClass] - 1,
+      ),
+    );
+    const targetMs = plannedShare * scheduler.itlTargetMs * (1 + Math.min(1, Math.max(0, latest)));
+    const rows = decoding
+      .map(({ slot }) => ({ slot, tokens: [0] }))
+      .sort((left, right) => left.slot - right.slot);
+    const work = {
+      passes: splitEqualPasses(rows, scenario.config.batchTokens),
+      tokens: rows.length,
+      sampledRows: rows.length,
+      attendedTokens: decoding.reduce((sum, { known }) => sum + known.length, 0),
+    };
+    const leastMs = Math.min(
+      ...threadChoices.map((threads) => {
+        const model = scheduler.costs.model(threads);
+        const { perPassMs, perTokenMs } = model.coefficients;
+        return model.predictMs(work) + perPassMs + perTokenMs * granted;
+      }),
+    );
+    require(leastMs <= targetMs * 1.000001, 'itl-budget', () =>
+      `${granted} prompt tokens next to ${rows.length} decodes take ${leastMs.toFixed(2)} ms of ${targetMs.toFixed(2)}`);
+  }
+}
