@@ -21,7 +21,7 @@ export class Budget implements Invariant {
 
   planned(plan: TickPlan | null, clockMs: number): void {
     const { ledger, scenario } = this.world;
-    let unknown = 0;
+    const unknown: LedgerEntry[] = [];
     const shares = new Map(plan?.rows.map((row) => [row.sequenceId, row.tokens.length]));
     const decoding: LedgerEntry[] = [];
     const prefilling: { entry: LedgerEntry; pendingTokens: number; share: number }[] = [];
@@ -29,7 +29,7 @@ export class Budget implements Invariant {
       const share = shares.get(entry.spec.id) ?? 0;
       // One that waits for a prefix, or recomputes, and has no row: what it could use cannot be known.
       const pendingTokens = this.pendingTokens(entry, plan);
-      if (pendingTokens === null) unknown += 1;
+      if (pendingTokens === null) unknown.push(entry);
       if (pendingTokens === null) continue;
       if (pendingTokens === 1) decoding.push(entry);
       else prefilling.push({ entry, pendingTokens, share });
@@ -44,9 +44,12 @@ export class Budget implements Invariant {
     const wanted = prefilling.reduce((sum, each) => sum + each.pendingTokens, 0);
     if (decoding.length === 0 || scenario.policy.itlTargetMs === 0) {
       const possible = Math.min(wanted, scenario.config.batchTokens - decoding.length);
-      const isSpent = unknown > 0 ? granted >= possible : granted === possible;
+      const isSpent = unknown.length > 0 ? granted >= possible : granted === possible;
       require(isSpent, 'budget-spent', () => `${granted} prompt tokens planned, ${possible} were possible`);
-    } else if (granted > minimumChunkTokens) this.checkTarget(decoding, prefilling, granted, clockMs);
+    } else if (granted > minimumChunkTokens) {
+      const late = [...unknown, ...prefilling.map(({ entry }) => entry)];
+      this.checkTarget(decoding, late, granted, clockMs);
+    }
   }
 
   private pendingTokens(entry: LedgerEntry, plan: TickPlan | null): number | null {
@@ -57,16 +60,14 @@ export class Budget implements Invariant {
 
   private checkTarget(
     decoding: readonly LedgerEntry[],
-    prefilling: readonly { entry: LedgerEntry }[],
+    prefilling: readonly LedgerEntry[],
     granted: number,
     clockMs: number,
   ): void {
     const { scheduler, scenario } = this.world;
     const { ttftTargetsMs, threadChoices } = scenario.policy;
     const latest = Math.max(
-      ...prefilling.map(
-        ({ entry }) => (clockMs - entry.arrivalMs) / ttftTargetsMs[entry.spec.priorityClass] - 1,
-      ),
+      ...prefilling.map((entry) => (clockMs - entry.arrivalMs) / ttftTargetsMs[entry.spec.priorityClass] - 1),
     );
     const targetMs = plannedShare * scheduler.itlTargetMs * (1 + Math.min(1, Math.max(0, latest)));
     const rows = decoding
