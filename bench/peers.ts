@@ -10,7 +10,7 @@ import { measureCeiling } from './peers/ceiling.js';
 import { newResults, refreshCircumstances } from './peers/circumstances.js';
 import { type ComparisonPlan, compare } from './peers/comparison.js';
 import { adoptBuild, describeBuild, PeerError, preparePeers } from './peers/prepare.js';
-import { selectPeers } from './peers/specs.js';
+import { peerSpecs, selectPeers } from './peers/specs.js';
 import {
   newestResultsFile,
   readResults,
@@ -27,7 +27,7 @@ const help = `npm run bench:peers -- [flags]: chairlift against its peers, same 
 
   --scenarios LIST   names, families or "all" (default); others in the results file are kept
                      ${scenarios.map(({ name }) => name).join(', ')}
-  --peers LIST       chairlift, llama-server, llama-server-default, naive, serial or "all" (default)
+  --peers LIST       ${peerSpecs.map(({ name }) => name).join(', ')} or "all" (default)
   --seeds N|LIST     rounds (3)
   --quick            5 s per run instead of 12: about half an hour instead of an hour and a half
   --resume           leave out runs that the results file already holds

@@ -1,3 +1,4 @@
+import { sleep } from '../load/drivers.js';
 import { estimate } from '../load/statistics.js';
 import { ProgressLine } from '../report/progress.js';
 import { type BenchResults, mergeRuns, type RunResult, runsOf } from '../report/results.js';
@@ -64,12 +65,24 @@ async function compareScenario(
         (run) => run.seed === seed && !run.incomplete,
       );
       if (signal.aborted || (plan.resume && isThere)) continue;
-      const run = await runOnPeer({ ...plan, options }, scenario, seed, peer, fleet, signal, progress);
+      const run = await runWithRestart({ ...plan, options }, scenario, seed, peer, fleet, signal, progress);
       if (!run || signal.aborted) continue;
       results.runs = mergeRuns(results.runs, [run]);
       save();
     }
   }
+}
+
+/** A server that died is started once more: what killed it may have been meant for another process. */
+async function runWithRestart(...args: Parameters<typeof runOnPeer>): Promise<RunResult | undefined> {
+  const [, , , peer, fleet, signal, progress] = args;
+  const run = await runOnPeer(...args);
+  if ((run && !run.incomplete) || signal.aborted) return run;
+  await sleep(500);
+  const ending = fleet.endingOf(peer);
+  if (ending === undefined) return run;
+  progress.print(`! ${peer.label} ${ending}; trying once more`);
+  return (await runOnPeer(...args)) ?? run;
 }
 
 async function runOnPeer(
@@ -156,6 +169,11 @@ class Fleet {
     this.running.set(peer.name, started);
     this.noteCommand(peer, commandLine(command, port));
     return started;
+  }
+
+  /** How a started server ended; undefined while it runs. */
+  endingOf(peer: PeerSpec): string | undefined {
+    return this.running.get(peer.name)?.ending;
   }
 
   async stop(): Promise<void> {

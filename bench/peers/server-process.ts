@@ -22,7 +22,12 @@ export class ServerProcess {
   }
 
   get isAlive(): boolean {
-    return this.child.exitCode === null && this.child.signalCode === null;
+    return this.ending === undefined;
+  }
+
+  /** How it ended; undefined while it runs. */
+  get ending(): string | undefined {
+    return endingOf(this.child);
   }
 
   /** @throws PeerError with the end of its output when it does not come up */
@@ -63,6 +68,11 @@ export class ServerProcess {
     await gone;
     clearTimeout(timer);
   }
+}
+
+function endingOf(child: ChildProcess): string | undefined {
+  if (child.signalCode !== null) return `was ended by ${child.signalCode}`;
+  return child.exitCode === null ? undefined : `ended with code ${child.exitCode}`;
 }
 
 /** llama-server lists its model before it has loaded it, so health is asked first; others need not have it. */

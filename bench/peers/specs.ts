@@ -132,10 +132,17 @@ export const peerSpecs: readonly PeerSpec[] = [
   ),
   llamaServer(
     'llama-server-default',
-    'llama-server, default batch',
+    'llama-server, default -b',
     'The same with its default batch sizes (2048, 512).',
     ['-fa', 'on', '-cram', '0'],
     ['interference'],
+  ),
+  llamaServer(
+    'llama-server-unified',
+    'llama-server, -kvu',
+    'The same with one KV buffer for all slots (-kvu): rows of any slots share a pass, every row looks at all cells.',
+    ['-b', '512', '-ub', '512', '-fa', 'on', '-cram', '0', '-kvu'],
+    ['throughput', 'interference', 'shared-prefix-200', 'shared-prefix-1000', 'multi-turn', 'sparse'],
   ),
   nodeServer(
     'naive',

@@ -1,7 +1,8 @@
+import type { Ratio } from '../load/statistics.js';
 import { scenarios } from '../scenarios/index.js';
 import type { Scenario } from '../scenarios/scenario.js';
 import { definitions, factsOf } from './facts.js';
-import { ratioRows, referenceSubject, subjectUnderTest } from './markdown.js';
+import { intervalText, isClear, ratioRows, referenceSubject, subjectUnderTest } from './markdown.js';
 import { formatNumber, metricHeading } from './metrics.js';
 import { escapeXml } from './plot.js';
 import { allPlots, type NamedPlot } from './plots.js';
@@ -52,17 +53,19 @@ function titleOf({ subjects }: BenchResults): string {
 
 /** Only for comparisons: what the rest of the page comes down to. */
 function ratiosCard(results: BenchResults, measured: readonly Scenario[]): string {
-  const rows = ratioRows(results, measured).map(({ scenario, metric, ratio }, index, all) => {
+  const rows = ratioRows(results, measured).map(({ scenario, metric, ratio, alternative }, index, all) => {
     const name =
       all[index - 1]?.scenario === scenario ? '' : `<a href="#${scenario}">${escapeXml(scenario)}</a>`;
-    const isClear = ratio.lower > 1 || ratio.upper < 1;
-    const interval = Number.isFinite(ratio.upper)
-      ? `${formatNumber(ratio.lower, 2)} – ${formatNumber(ratio.upper, 2)}`
-      : '–';
-    return `<tr><td>${name}</td><td>${escapeXml(metricHeading(metric))}</td><td${isClear ? ` class="${ratio.ratio > 1 ? 'best' : 'worse'}"` : ''}>${formatNumber(ratio.ratio, 2)}x</td><td>${interval}</td></tr>`;
+    return `<tr><td>${name}</td><td>${escapeXml(metricHeading(metric))}</td>${ratioCell(ratio)}<td>${intervalText(ratio)}</td>${ratioCell(alternative)}</tr>`;
   });
   if (rows.length === 0) return '';
-  return `<section class="card"><h2>${subjectUnderTest} against ${referenceSubject}</h2><p class="question">Ratios of runs of the same round; above 1 is better for ${subjectUnderTest}, whichever way the metric points. Coloured where the 95% interval excludes 1.</p><div class="scroll"><table class="ratios"><thead><tr><th>Scenario</th><th>Metric</th><th>Ratio</th><th>95% interval</th></tr></thead><tbody>${rows.join('')}</tbody></table></div></section>`;
+  return `<section class="card"><h2>${subjectUnderTest} against ${referenceSubject}</h2><p class="question">Ratios of runs of the same round; above 1 is better for ${subjectUnderTest}, whichever way the metric points. Coloured where the 95% interval excludes 1.</p><div class="scroll"><table class="ratios"><thead><tr><th>Scenario</th><th>Metric</th><th>Ratio</th><th>95% interval</th><th>against -kvu</th></tr></thead><tbody>${rows.join('')}</tbody></table></div></section>`;
+}
+
+function ratioCell(ratio: Ratio): string {
+  if (ratio.count === 0) return '<td></td>';
+  const verdict = isClear(ratio) ? ` class="${ratio.ratio > 1 ? 'best' : 'worse'}"` : '';
+  return `<td${verdict}>${formatNumber(ratio.ratio, 2)}x</td>`;
 }
 
 function leadOf(results: BenchResults): string {

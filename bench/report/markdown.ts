@@ -11,6 +11,8 @@ import { scenarioTable, type Table } from './tables.js';
 /** Who is compared with whom in the ratio table. */
 export const subjectUnderTest = 'chairlift';
 export const referenceSubject = 'llama-server';
+/** The same server with the flags that suit other scenarios better. */
+export const alternativeSubject = 'llama-server-unified';
 
 /**
  * bench/README.md as a whole. Everything in it comes from the results; to change a number, measure again.
@@ -54,13 +56,15 @@ export interface RatioRow {
   metric: string;
   /** Subject under test over reference, oriented so that above 1 is better. */
   ratio: Ratio;
+  /** The same against `alternativeSubject`; its count is 0 where that did not run. */
+  alternative: Ratio;
 }
 
 /** Ratios of the headline metrics, paired by seed; counts are left out. */
 export function ratioRows(results: BenchResults, measured: readonly Scenario[]): RatioRow[] {
   return measured.flatMap((scenario) =>
     scenario.headline
-      .filter((metric) => metricInfo(metric).better !== 'neither' && !metric.endsWith('Requests'))
+      .filter(isComparable)
       .map((metric) => ({
         scenario: scenario.name,
         metric,
@@ -70,8 +74,18 @@ export function ratioRows(results: BenchResults, measured: readonly Scenario[]):
   );
 }
 
-export function orientedRatio(results: BenchResults, scenario: string, metric: string): Ratio {
-  const reference = runsOf(results, scenario, referenceSubject);
+/** Counts have no ratio, and latencies at a knee belong to different rates. */
+function isComparable(metric: string): boolean {
+  return metricInfo(metric).better !== 'neither' && !/Requests$|^knee.*Ms$/.test(metric);
+}
+
+export function orientedRatio(
+  results: BenchResults,
+  scenario: string,
+  metric: string,
+  against: string = referenceSubject,
+): Ratio {
+  const reference = runsOf(results, scenario, against);
   const pairs = runsOf(results, scenario, subjectUnderTest).flatMap((run) => {
     const other = reference.find(({ seed }) => seed === run.seed);
     const [ours, theirs] = [run.metrics[metric], other?.metrics[metric]];
@@ -87,23 +101,40 @@ function ratioSection(results: BenchResults, measured: readonly Scenario[]): str
   return [
     `## ${subjectUnderTest} against ${referenceSubject}`,
     '',
-    'Ratios of runs of the same round; above 1 is better for chairlift, whichever way the metric points. In brackets the 95% interval over seeds.',
+    'Ratios of runs of the same round; above 1 is better for chairlift, whichever way the metric points. Bold where the 95% interval over seeds excludes 1. The last column compares with llama-server -kvu (one KV buffer for all slots).',
     '',
-    '| Scenario | Metric | Ratio | 95% interval |',
-    '|---|---|---:|---:|',
-    ...rows.map(({ scenario, metric, ratio }) => ratioLine(scenario, metric, ratio)),
+    '| Scenario | Metric | Ratio | 95% interval | against -kvu |',
+    '|---|---|---:|---:|---:|',
+    ...rows.map(ratioLine),
     '',
   ];
 }
 
-function ratioLine(scenario: string, metric: string, ratio: Ratio): string {
-  const text = `${formatNumber(ratio.ratio, 2)}x`;
-  const isClear = ratio.lower > 1 || ratio.upper < 1;
-  const interval = Number.isFinite(ratio.upper)
-    ? `[${formatNumber(ratio.lower, 2)}, ${formatNumber(ratio.upper, 2)}]`
-    : '–';
+function ratioLine({ scenario, metric, ratio, alternative }: RatioRow): string {
   const anchor = `<a id="ratio-${scenario}-${metric}"></a>`;
-  return `| ${anchor}[${scenario}](#${scenario}) | ${metricHeading(metric)} | ${isClear ? `**${text}**` : text} | ${interval} |`;
+  const cells = [
+    `${anchor}[${scenario}](#${scenario})`,
+    metricHeading(metric),
+    ratioText(ratio),
+    intervalText(ratio),
+    ratioText(alternative),
+  ];
+  return `| ${cells.join(' | ')} |`;
+}
+
+function ratioText(ratio: Ratio): string {
+  if (ratio.count === 0) return '';
+  const text = `${formatNumber(ratio.ratio, 2)}x`;
+  return isClear(ratio) ? `**${text}**` : text;
+}
+
+/** Whether the interval excludes "no difference". */
+export function isClear(ratio: Ratio): boolean {
+  return ratio.lower > 1 || ratio.upper < 1;
+}
+
+export function intervalText({ lower, upper }: Ratio): string {
+  return Number.isFinite(upper) ? `${formatNumber(lower, 2)} – ${formatNumber(upper, 2)}` : '–';
 }
 
 function scenarioSection(results: BenchResults, scenario: Scenario, plots: readonly NamedPlot[]): string[] {

@@ -41,11 +41,11 @@ export interface BarPlot {
   }[];
 }
 
-export const palette = ['#2563eb', '#ea7317', '#c9a227', '#2a9d6f', '#8b8f98', '#9d4edd', '#d6336c'];
+export const palette = ['#2563eb', '#ea7317', '#c9a227', '#b5446e', '#2a9d6f', '#8b8f98', '#9d4edd'];
 
 const width = 720;
-const height = 390;
-const frame = { left: 64, right: 20, top: 84, bottom: 52 };
+const height = 396;
+const frame = { left: 64, right: 20, top: 92, bottom: 52 };
 const plotRight = width - frame.right;
 const plotBottom = height - frame.bottom;
 
@@ -190,14 +190,18 @@ function heading(title: string): string {
   return text(title, 12, 24, 'title', 'start');
 }
 
+/** One line of names, two when they do not fit. */
 function legend(series: readonly { label: string; color: number }[]): string {
   let left = 12;
+  let top = 36;
   return series
     .map(({ label, color }) => {
+      const entryWidth = 18 + label.length * 6.6;
+      if (left + entryWidth > width - 8) [left, top] = [12, top + 17];
       const entry =
-        `<rect x="${left}" y="36" width="12" height="12" rx="3" fill="${colorOf(color)}"/>` +
-        text(label, left + 18, 46, 'legend', 'start');
-      left += 18 + label.length * 6.3 + 16;
+        `<rect x="${round(left)}" y="${top}" width="12" height="12" rx="3" fill="${colorOf(color)}"/>` +
+        text(label, left + 18, top + 10, 'legend', 'start');
+      left += entryWidth + 14;
       return entry;
     })
     .join('');

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { renderHtml } from '../../bench/report/html.js';
-import { orientedRatio, renderMarkdown } from '../../bench/report/markdown.js';
+import { orientedRatio, ratioRows, renderMarkdown } from '../../bench/report/markdown.js';
 import { formatMetric, formatNumber, metricInfo } from '../../bench/report/metrics.js';
 import { renderLinePlot } from '../../bench/report/plot.js';
 import { allPlots, averagePoints } from '../../bench/report/plots.js';
@@ -54,6 +54,14 @@ describe('orientedRatio', () => {
     const results = sampleResults();
     expect(orientedRatio(results, 'throughput', 'generatedTokensPerSecond').ratio).toBeCloseTo(1.25, 1);
     expect(orientedRatio(results, 'throughput', 'ttftP50Ms').ratio).toBeCloseTo(1.25, 1);
+  });
+
+  it('compares with the other flags where they ran', () => {
+    const rows = ratioRows(sampleResults(), scenarios);
+    const row = (scenario: string) => rows.find((each) => each.scenario === scenario)!;
+    expect(row('sparse').alternative.ratio).toBeCloseTo(1.43, 1);
+    expect(row('single').alternative.count).toBe(0);
+    expect(rows.map(({ metric }) => metric)).not.toContain('kneeTtftP99Ms');
   });
 
   it('pairs by seed and leaves out what has no partner', () => {

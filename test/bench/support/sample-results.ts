@@ -10,6 +10,7 @@ const speeds: Record<string, number> = {
   chairlift: 1,
   'llama-server': 0.8,
   'llama-server-default': 0.75,
+  'llama-server-unified': 0.7,
   naive: 0.4,
   serial: 0.12,
 };

@@ -1,0 +1,222 @@
+import {
+  Scheduler,
+  type SchedulerEvent,
+  type SchedulingPolicy,
+  type SequenceSpec,
+  type TickPlan,
+  throughputFirst,
+} from '../../scheduler/index.js';
+import type { Random } from '../load/random.js';
+
+/** Milliseconds of a tick; `perTickMs` is what is spent around the decode call. */
+export interface PlanCost {
+  perTickMs: number;
+  perPassMs: number;
+  perTokenMs: number;
+  perSampledRowMs: number;
+  /** Per pair of a token and a position it attends to. */
+  perAttendedTokenMs: number;
+  /** Sigma of a lognormal factor on the decode call. */
+  noiseSigma: number;
+}
+
+/** One server process with its own model. */
+export interface WorkerShape {
+  slots: number;
+  contextTokens: number;
+  batchTokens: number;
+  /** What the scheduler aims for; null: automatic, 0: throughput first. */
+  itlTargetMs: number | null;
+  cost: PlanCost;
+}
+
+export interface PlannedRequest {
+  promptTokens: number;
+  outputTokens: number;
+  /** First tokens of the prompt that all requests of a family share; 0: none. */
+  sharedTokens: number;
+  family: number;
+}
+
+export type Load =
+  | { kind: 'open'; arrivalsMs: readonly number[] }
+  /** Each client asks again when it has its answer, until `untilMs`. */
+  | { kind: 'closed'; clients: number; untilMs: number };
+
+export interface FleetOptions {
+  worker: WorkerShape;
+  workers: number;
+  load: Load;
+  draw: (index: number) => PlannedRequest;
+  random: Random;
+  /** Looks at every finished request; false ends the simulation. */
+  goOn?: (outcome: RequestOutcome) => boolean;
+}
+
+/** Times in milliseconds of simulated time. */
+export interface RequestOutcome {
+  arrivalMs: number;
+  /** null: refused, or does not fit the window. */
+  tokenTimesMs: number[] | null;
+  promptTokens: number;
+}
+
+const fillerToken = 7;
+
+/** Several servers behind a balancer that picks the least busy one, each ticking on its own, all in simulated time. */
+class Fleet {
+  readonly outcomes: RequestOutcome[] = [];
+  private readonly options: FleetOptions;
+  private readonly workers: PlannedWorker[];
+  private nextArrival = 0;
+  private drawn = 0;
+  private isEnded = false;
+
+  constructor(options: FleetOptions) {
+    this.options = options;
+    const { workers, worker, random } = options;
+    this.workers = Array.from({ length: workers }, () => new PlannedWorker(worker, random));
+  }
+
+  run(): RequestOutcome[] {
+    const { load } = this.options;
+    if (load.kind === 'closed') for (let client = 0; client < load.clients; client += 1) this.arrive(0);
+    while (!this.isEnded) {
+      const arrivalMs = load.kind === 'open' ? load.arrivalsMs[this.nextArrival] : undefined;
+      const worker = this.workers.reduce((first, each) => (each.endMs < first.endMs ? each : first));
+      if (arrivalMs !== undefined && arrivalMs <= worker.endMs) {
+        this.nextArrival += 1;
+        this.arrive(arrivalMs);
+      } else if (worker.endMs < Number.POSITIVE_INFINITY) this.endTick(worker);
+      else return this.outcomes;
+    }
+    return this.outcomes;
+  }
+
+  private arrive(nowMs: number): void {
+    const request = this.options.draw(this.drawn);
+    this.drawn += 1;
+    const outcome: RequestOutcome = {
+      arrivalMs: nowMs,
+      tokenTimesMs: [],
+      promptTokens: request.promptTokens,
+    };
+    this.outcomes.push(outcome);
+    const worker = this.workers.reduce((least, each) => (each.live < least.live ? each : least));
+    if (worker.submit(request, outcome, this.drawn, nowMs)) worker.wake(nowMs);
+    else {
+      outcome.tokenTimesMs = null;
+      this.finished(outcome);
+    }
+  }
+
+  private endTick(worker: PlannedWorker): void {
+    const nowMs = worker.endMs;
+    const { load } = this.options;
+    for (const outcome of worker.endTick()) {
+      this.finished(outcome);
+      if (load.kind === 'closed' && nowMs < load.untilMs) this.arrive(nowMs);
+    }
+    worker.wake(nowMs);
+  }
+
+  private finished(outcome: RequestOutcome): void {
+    if (this.options.goOn?.(outcome) === false) this.isEnded = true;
+  }
+}
+
+class PlannedWorker {
+  /** When the tick in flight ends; infinite when idle. */
+  endMs = Number.POSITIVE_INFINITY;
+  live = 0;
+  private readonly shape: WorkerShape;
+  private readonly scheduler: Scheduler;
+  private readonly random: Random;
+  private readonly outcomes = new Map<number, RequestOutcome>();
+  private plan: TickPlan | null = null;
+  private decodeMs = 0;
+
+  constructor(shape: WorkerShape, random: Random) {
+    this.shape = shape;
+    this.random = random;
+    const { slots, contextTokens, batchTokens, itlTargetMs } = shape;
+    const policy: SchedulingPolicy = { ...throughputFirst, itlTargetMs };
+    this.scheduler = new Scheduler(
+      {
+        slotCount: slots,
+        contextTokens,
+        batchTokens: Math.max(batchTokens, slots),
+        maxWaiting: 100_000,
+        maxWaitingTokens: Number.MAX_SAFE_INTEGER,
+        endTokens: new Set(),
+      },
+      policy,
+    );
+  }
+
+  submit(request: PlannedRequest, outcome: RequestOutcome, id: number, nowMs: number): boolean {
+    const spec: SequenceSpec = {
+      id,
+      prompt: promptOf(request, id),
+      maxTokens: request.outputTokens,
+      ignoreEndToken: true,
+      priorityClass: 'interactive',
+      tenant: 'all',
+      cacheSalt: '',
+      deadlineMs: null,
+    };
+    if (this.scheduler.submit([spec], nowMs)) return false;
+    this.outcomes.set(id, outcome);
+    this.live += 1;
+    return true;
+  }
+
+  /** Begins a tick unless one is in flight. */
+  wake(nowMs: number): void {
+    if (this.plan) return;
+    const { plan } = this.scheduler.planTick(nowMs);
+    this.plan = plan;
+    if (!plan) return;
+    const { cost } = this.shape;
+    const { passes, tokens, sampledRows, attendedTokens } = plan.work;
+    const exactMs =
+      cost.perPassMs * passes +
+      cost.perTokenMs * tokens +
+      cost.perSampledRowMs * sampledRows +
+      cost.perAttendedTokenMs * attendedTokens;
+    this.decodeMs = exactMs * Math.exp(cost.noiseSigma * this.random.normal());
+    this.endMs = nowMs + this.decodeMs + cost.perTickMs;
+  }
+
+  /** @returns the requests that ended */
+  endTick(): RequestOutcome[] {
+    const nowMs = this.endMs;
+    const sampledTokens = this.plan!.rows.map((row) => (row.sample ? fillerToken : -1));
+    this.plan = null;
+    this.endMs = Number.POSITIVE_INFINITY;
+    const events = this.scheduler.applyTick({ outcome: 'decoded', sampledTokens, decodeMs: this.decodeMs });
+    return events.flatMap((event) => this.take(event, nowMs));
+  }
+
+  private take(event: SchedulerEvent, nowMs: number): RequestOutcome[] {
+    const outcome = this.outcomes.get(event.sequenceId)!;
+    if (event.type === 'token') outcome.tokenTimesMs!.push(nowMs);
+    if (event.type !== 'finished') return [];
+    this.outcomes.delete(event.sequenceId);
+    this.live -= 1;
+    return [outcome];
+  }
+}
+
+/** Different from its first own token on, so that nothing but the family's prefix is ever reused. */
+function promptOf({ promptTokens, sharedTokens, family }: PlannedRequest, id: number): Uint32Array {
+  const prompt = new Uint32Array(promptTokens).fill(fillerToken);
+  const shared = Math.min(sharedTokens, promptTokens - 1);
+  if (shared > 0) prompt[0] = 1_000_000 + family;
+  prompt[shared] = 2_000_000 + id;
+  return prompt;
+}
+
+export function simulateFleet(options: FleetOptions): RequestOutcome[] {
+  return new Fleet(options).run();
+}
