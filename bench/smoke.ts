@@ -71,7 +71,7 @@ async function measure(modelPath: string, threads: number): Promise<BenchResults
   const defaults = Object.fromEntries(
     Object.entries(loadFlags).map(([name, flag]) => [name, 'default' in flag ? flag.default : undefined]),
   );
-  const options = parseLoadOptions({ ...defaults, seconds: '4', 'warmup-seconds': '1.5' });
+  const options = parseLoadOptions({ ...defaults, seconds: '3', 'warmup-seconds': '1.5', 'output-tokens': '32' });
   const binaries = await preparePeers((line) => process.stderr.write(`${line}\n`));
   const results = newResults(options, modelPath);
   const peers = selectPeers(['chairlift', 'llama-server']);

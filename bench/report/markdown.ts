@@ -69,6 +69,7 @@ export function ratioRows(results: BenchResults, measured: readonly Scenario[]):
         scenario: scenario.name,
         metric,
         ratio: orientedRatio(results, scenario.name, metric),
+        alternative: orientedRatio(results, scenario.name, metric, alternativeSubject),
       }))
       .filter(({ ratio }) => ratio.count > 0),
   );
