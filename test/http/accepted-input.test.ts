@@ -187,3 +187,8 @@ test('tokenize and detokenize speak the words of vLLM and llama-server', async (
   const reply = await post(`${server.url}/detokenize`, { tokens: [97, 98] });
   expect(JSON.parse(reply.text)).toEqual({ content: 'ab', prompt: 'ab' });
 });
+
+test('cache_salt reaches the core; without it there is none', async () => {
+  expect((await chat({ cache_salt: 'secret' })).cacheSalt).toBe('secret');
+  expect((await chat({})).cacheSalt).toBe('');
+});

@@ -151,4 +151,31 @@ describe('LocalServingCore', () => {
     const disturbed = await run(core, request(core, 'same text', { maxTokens: 20 }));
     expect(disturbed.tokens).toEqual(undisturbed.tokens);
   });
+
+  it('shares cached prefixes within a tenant and a salt only, and says exactly how much', async () => {
+    const core = startCore();
+    const cachedTokens = async (overrides: Partial<GenerationRequest>) => {
+      const answer = await run(core, request(core, 'the same long prompt', { maxTokens: 4, ...overrides }));
+      return answer.finished[0]!.usage.cachedTokens;
+    };
+    expect(await cachedTokens({ tenant: 'first' })).toBe(0);
+    expect(await cachedTokens({ tenant: 'first' })).toBe(19);
+    expect(await cachedTokens({ tenant: 'second' })).toBe(0);
+    expect(await cachedTokens({ tenant: 'first', cacheSalt: 'secret' })).toBe(0);
+    expect(await cachedTokens({ tenant: 'second', cacheSalt: 'secret' })).toBe(0);
+    expect(await cachedTokens({ tenant: 'second', cacheSalt: 'secret' })).toBe(19);
+  });
+
+  it('computes the prompt of several choices once', async () => {
+    const cost = { perPassMs: 0.5, perTokenMs: 0.2, perContextTokenMs: 0 };
+    const shape = { slotCount: 4, contextTokens: 128, batchTokens: 32 };
+    const core = startCoreOf(createSimulatedRuntime({ ...shape, cost, meanLengthTokens: 1e9 }));
+    cores.push(core);
+    const choices = request(core, 'x'.repeat(100), { choicesPerPrompt: 4, maxTokens: 4 });
+    const answer = await run(core, choices);
+    const cached = answer.finished.map(({ usage }) => usage.cachedTokens).sort((left, right) => left - right);
+    expect(cached).toEqual([0, 99, 99, 99]);
+    expect(new Set(answer.text).size).toBe(1);
+    expect(core.stats().cache.hitTokens['wait-and-copy']).toBe(3 * 99);
+  });
 });
