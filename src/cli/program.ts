@@ -17,8 +17,8 @@ export async function runCommandLine(
   words: readonly string[],
   terminal: Terminal = processTerminal(),
 ): Promise<number> {
-  // The bench has flags of its own.
-  if (words[0] === 'bench') return await runBenchCommand(words.slice(1), terminal);
+  // These have flags of their own.
+  if (words[0] === 'bench' || words[0] === 'plan') return await runBench(words[0], words.slice(1), terminal);
   let exitCode = 0;
   const program = buildProgram(terminal, (code) => {
     exitCode = code;
@@ -75,6 +75,7 @@ function buildProgram(terminal: Terminal, setExitCode: (code: number) => void): 
     });
 
   program.command('bench').description('measure throughput and latency; see chairlift bench --help');
+  program.command('plan').description('slots and workers for a traffic; see chairlift plan --help');
   configureOptionHelp([program, serveCommand, pullCommand, doctorCommand]);
   program.addHelpText('after', () => `\n${serveCommand.helpInformation()}`);
   return program;
@@ -93,16 +94,17 @@ function reportProblems(problems: readonly string[], terminal: Terminal): number
   return usageExitCode;
 }
 
-async function runBenchCommand(words: string[], terminal: Terminal): Promise<number> {
-  // Built from a variable: an installed package may come without the bench.
-  const benchModule = '../../bench/cli.js';
-  let bench: { runBench(words: string[]): Promise<number> };
+async function runBench(command: 'bench' | 'plan', words: string[], terminal: Terminal): Promise<number> {
+  // Built from variables: an installed package may come without the bench.
+  const modules = { bench: '../../bench/cli.js', plan: '../../bench/plan/plan-command.js' };
   try {
-    bench = await import(benchModule);
+    const { runBench: bench, runPlan: plan } = (await import(modules[command])) as BenchModule;
+    return await (command === 'bench' ? bench : plan)(words);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND') throw error;
-    terminal.writeError('chairlift: this installation comes without the bench\n');
+    terminal.writeError(`chairlift: this installation comes without ${command}\n`);
     return 1;
   }
-  return await bench.runBench(words);
 }
+
+type BenchModule = Record<'runBench' | 'runPlan', (words: string[]) => Promise<number>>;
