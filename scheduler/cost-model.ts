@@ -69,7 +69,7 @@ export function workOf(rows: readonly Row[], passes: number): TickWork {
  * updates its own cell and does not wash out what is known of the others, as plain exponential forgetting would.
  */
 export class CostModel {
-  private readonly cells = new Map<string, Cell>();
+  private readonly cells = new Map<number, Cell>();
   private fitted: CostCoefficients;
   private measurements = 0;
   private relativeErrorMean = 0;
@@ -92,7 +92,13 @@ export class CostModel {
   }
 
   predictMs(work: TickWork): number {
-    return dot(coefficientList(this.fitted), featuresOf(work));
+    const { perPassMs, perTokenMs, perSampledRowMs, perAttendedTokenMs } = this.fitted;
+    return (
+      perPassMs * work.passes +
+      perTokenMs * work.tokens +
+      perSampledRowMs * work.sampledRows +
+      perAttendedTokenMs * work.attendedTokens
+    );
   }
 
   /** How long calls of exactly this shape took lately; null: none was seen. */
@@ -183,12 +189,13 @@ function bounded(coefficients: CostCoefficients): CostCoefficients {
 }
 
 /** Shapes that behave alike: rows, other tokens and attention by powers of two, passes exactly up to 4. */
-function cellKey({ passes, tokens, sampledRows, attendedTokens }: TickWork): string {
-  const magnitude = (value: number) => Math.round(Math.log2(value + 1));
+function cellKey({ passes, tokens, sampledRows, attendedTokens }: TickWork): number {
   const rows = sampledRows <= 2 ? sampledRows : 2 + magnitude(sampledRows - 1);
-  return `${Math.min(passes, 4)}/${rows}/${magnitude(tokens - sampledRows)}/${magnitude(attendedTokens / 256)}`;
+  const key = Math.min(passes, 4) * 32 + rows;
+  return (key * 64 + magnitude(tokens - sampledRows)) * 64 + magnitude(attendedTokens / 256);
 }
 
-function dot(left: readonly number[], right: readonly number[]): number {
-  return left.reduce((sum, value, index) => sum + value * right[index]!, 0);
+/** 0 for 0, then rising by one with every doubling. */
+function magnitude(value: number): number {
+  return Math.round(Math.log2(value + 1));
 }
