@@ -10,6 +10,7 @@ import { measureCeiling } from './peers/ceiling.js';
 import { newResults, refreshCircumstances } from './peers/circumstances.js';
 import { type ComparisonPlan, compare } from './peers/comparison.js';
 import { adoptBuild, describeBuild, PeerError, preparePeers } from './peers/prepare.js';
+import { QuietKeeper } from './peers/quiet.js';
 import { peerSpecs, selectPeers } from './peers/specs.js';
 import {
   newestResultsFile,
@@ -30,6 +31,7 @@ const help = `npm run bench:peers -- [flags]: chairlift against its peers, same 
   --peers LIST       ${peerSpecs.map(({ name }) => name).join(', ')} or "all" (default)
   --seeds N|LIST     rounds (3)
   --quick            5 s per run instead of 12: about half an hour instead of an hour and a half
+  --quiet-minutes N  wait up to N minutes in all (0) for others to leave the machine alone, and repeat disturbed runs
   --resume           leave out runs that the results file already holds
   --results FILE     default: today's in bench/results/, or the newest one with --scenarios, --peers or --resume
   --report-only      only write bench/README.md, the plots and the page again
@@ -48,6 +50,7 @@ const flags = {
   seeds: { type: 'string', default: '3' },
   quick: { type: 'boolean' },
   resume: { type: 'boolean' },
+  'quiet-minutes': { type: 'string', default: '0' },
   results: { type: 'string' },
   'report-only': { type: 'boolean' },
   model: { type: 'string' },
@@ -100,6 +103,7 @@ async function measure(values: Flags): Promise<void> {
   const binaries = await preparePeers((line) => process.stderr.write(`${line}\n`));
   const file = resultsFile(values);
   const results = existsSync(file) ? readResults(file) : newResults(options, modelPath);
+  refuseMixing(results, newResults(options, modelPath), file);
   const threads = Number(values.threads);
   refreshCircumstances(results, peers, binaries, threads);
   const profile = { modelPath, slots: Number(values.slots), threads };
@@ -111,6 +115,7 @@ async function measure(values: Flags): Promise<void> {
     profile,
     binaries,
     resume: values.resume ?? false,
+    quiet: new QuietKeeper(Number(values['quiet-minutes']) * 60_000),
   };
   const save = (): void => {
     results.updatedAt = new Date().toISOString();
@@ -123,6 +128,17 @@ async function measure(values: Flags): Promise<void> {
     process.stdout.write(`\n${scenario.title}\n${renderTextTable(scenarioTable(results, scenario), '')}\n`);
   }
   for (const written of [file, ...writeReport(file, results)]) process.stdout.write(`Wrote ${written}\n`);
+}
+
+/** Numbers of different loads or models must not meet in one table. */
+function refuseMixing(kept: BenchResults, wanted: BenchResults, file: string): void {
+  const load = ({ options, model }: BenchResults): string =>
+    JSON.stringify({ ...options, capacityRequestsPerSecond: undefined, model: model.sha256 });
+  if (load(kept) === load(wanted)) return;
+  throw new UsageError(
+    `${file} was measured with another load or model (${load(kept)}, now ${load(wanted)}); ` +
+      'use the same flags, or --results FILE for a new file.',
+  );
 }
 
 async function compareUntilStopped(

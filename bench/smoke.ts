@@ -6,6 +6,7 @@ import { loadFlags, parseLoadOptions, UsageError } from './options.js';
 import { newResults, refreshCircumstances } from './peers/circumstances.js';
 import { compare } from './peers/comparison.js';
 import { PeerError, preparePeers } from './peers/prepare.js';
+import { QuietKeeper } from './peers/quiet.js';
 import { selectPeers } from './peers/specs.js';
 import { findModel } from './peers.js';
 import { judge, type RatioChange, type Verdict } from './regression.js';
@@ -71,7 +72,12 @@ async function measure(modelPath: string, threads: number): Promise<BenchResults
   const defaults = Object.fromEntries(
     Object.entries(loadFlags).map(([name, flag]) => [name, 'default' in flag ? flag.default : undefined]),
   );
-  const options = parseLoadOptions({ ...defaults, seconds: '3', 'warmup-seconds': '1.5', 'output-tokens': '32' });
+  const options = parseLoadOptions({
+    ...defaults,
+    seconds: '3',
+    'warmup-seconds': '1.5',
+    'output-tokens': '32',
+  });
   const binaries = await preparePeers((line) => process.stderr.write(`${line}\n`));
   const results = newResults(options, modelPath);
   const peers = selectPeers(['chairlift', 'llama-server']);
@@ -80,7 +86,7 @@ async function measure(modelPath: string, threads: number): Promise<BenchResults
   const profile = { modelPath, slots: 32, threads };
   const stop = AbortSignal.timeout(budgetMs);
   await compare(
-    { peers, scenarios, seeds, options, profile, binaries, resume: false },
+    { peers, scenarios, seeds, options, profile, binaries, resume: false, quiet: new QuietKeeper(0) },
     results,
     stop,
     () => {},

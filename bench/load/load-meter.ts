@@ -53,7 +53,8 @@ export class LoadMeter {
   }
 }
 
-function machineBusySeconds(): number | undefined {
+/** CPU seconds of all processes since boot; undefined where /proc does not tell. */
+export function machineBusySeconds(): number | undefined {
   try {
     const fields = readFileSync('/proc/stat', 'utf8')
       .split('\n', 1)[0]!

@@ -111,7 +111,7 @@ function interferenceFigures(steadyResult: DriverResult, long: readonly RequestR
       longTtftP99Ms: percentile(longTtftMs, 0.99),
       longRequests: long.length,
       failedRequests: [...steady, ...long].filter(({ outcome }) => outcome === 'failed').length,
-      unfinishedRequests: long.filter(({ outcome }) => outcome === 'unfinished').length,
+      unfinishedRequests: [...steady, ...long].filter(({ outcome }) => outcome === 'unfinished').length,
     },
     curves: { itlMs: quantileCurve(gapsMs) },
   };
