@@ -25,6 +25,8 @@ export interface CacheStats {
   hitTokens: Record<ReuseKind, number>;
   /** Sequences by where their prefix came from; `cold` had none. */
   starts: Record<ReuseKind | 'cold', number>;
+  /** Sequences that waited for another to compute what they share, which then went away. */
+  waitsInVain: number;
   evictions: Record<EvictionReason, number>;
   /** Now. */
   snapshots: number;
@@ -37,6 +39,7 @@ export function emptyCacheStats(): CacheStats {
     queriedTokens: 0,
     hitTokens: { 'in-place': 0, copy: 0, snapshot: 0, 'wait-and-copy': 0 },
     starts: { 'in-place': 0, copy: 0, snapshot: 0, 'wait-and-copy': 0, cold: 0 },
+    waitsInVain: 0,
     evictions: { overwritten: 0, saved: 0, 'snapshot-limit': 0, 'snapshot-failed': 0, lost: 0 },
     snapshots: 0,
     snapshotBytes: 0,

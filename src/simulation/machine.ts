@@ -58,6 +58,7 @@ export class SimulatedMachine {
         if (isShort) lost.push(this.refuse(written.slot));
       }
     });
+    if (lost.length === 0) this.store.moveCopies();
     return { saves, lost };
   }
 
@@ -124,7 +125,7 @@ export class SimulatedMachine {
   private save(slot: number, snapshotId: number, isFull: boolean): SaveReport {
     if (isFull) return { snapshotId, bytes: null };
     if (this.unnoticedLosses.has(slot)) this.poorSnapshots.add(snapshotId);
-    this.store.save(slot, snapshotId);
+    if (!this.store.save(slot, snapshotId)) return { snapshotId, bytes: null };
     return { snapshotId, bytes: this.store.length(slot) * bytesPerToken };
   }
 

@@ -1,4 +1,5 @@
 import {
+  type CacheStats,
   Scheduler,
   type SchedulerConfig,
   type SchedulerEvent,
@@ -52,6 +53,7 @@ export interface SimulationReport {
   leavings: Record<LeavingState, number>;
   /** Slot operations that were planned. */
   operations: Record<SlotOperation['kind'], number>;
+  cache: CacheStats;
 }
 
 /** More turns without a call than this, while there is said to be work, is a busy loop. */
@@ -133,6 +135,7 @@ class Simulation implements ServerSide {
       reusedTokens: entries.reduce((sum, entry) => sum + (entry.cachedTokens ?? 0), 0),
       leavings: this.leavings,
       operations: this.operations,
+      cache: this.scheduler.stats().cache,
     };
   }
 

@@ -1,5 +1,6 @@
 import { randomInt } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
+import { evictionReasons, reuseKinds } from '../../scheduler/index.js';
 import { drawScenario } from '../../src/simulation/draw-scenario.js';
 import { faultKinds } from '../../src/simulation/scenario.js';
 import { explainFailure } from '../../src/simulation/sim-command.js';
@@ -48,6 +49,22 @@ describe('every invariant holds', () => {
         kind,
       ).toBeGreaterThan(100);
     }
+    for (const kind of [...reuseKinds, 'cold'] as const) {
+      expect(
+        total(({ cache }) => cache.starts[kind]),
+        kind,
+      ).toBeGreaterThan(100);
+    }
+    for (const reason of evictionReasons) {
+      expect(
+        total(({ cache }) => cache.evictions[reason]),
+        reason,
+      ).toBeGreaterThan(100);
+    }
+    expect(
+      total(({ cache }) => cache.waitsInVain),
+      'donors that went away',
+    ).toBeGreaterThan(20);
     expect(total(({ reusedTokens }) => reusedTokens)).toBeGreaterThan(10_000);
     expect(total(({ requests }) => requests.length)).toBeGreaterThan(total(({ admitted }) => admitted) / 2);
   });
