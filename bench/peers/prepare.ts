@@ -86,7 +86,11 @@ async function buildInto(cache: string, say: (line: string) => void): Promise<vo
   if (!existsSync(join(source, 'CMakeLists.txt'))) {
     rmSync(source, { recursive: true, force: true });
     mkdirSync(cache, { recursive: true });
-    await command('git', ['clone', '--quiet', join(llamaFolder, 'gitRelease.bundle'), source], say);
+    await command(
+      'git',
+      ['-c', 'advice.detachedHead=false', 'clone', '--quiet', join(llamaFolder, 'gitRelease.bundle'), source],
+      say,
+    );
   }
   keepTileStores(source);
   const build = join(source, 'build');
