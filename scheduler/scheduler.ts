@@ -14,7 +14,7 @@ import { SlotCosts } from './slot-costs.js';
 import { SlotPool } from './slot-pool.js';
 import type { SchedulerStats } from './stats.js';
 import { TickCosts } from './tick-costs.js';
-import { layOutRows } from './tick-planner.js';
+import { assertRows, layOutRows } from './tick-planner.js';
 import { TickSharing } from './tick-sharing.js';
 import { WaitingQueue } from './waiting-queue.js';
 
@@ -109,7 +109,7 @@ export class Scheduler {
     const shares = this.sharing.share(this.runningBySlot(), nowMs);
     const { rows, operations } = layOutRows(this.pool.slots, shares);
     if (rows.length === 0) return { plan: null, events: this.takeEvents() };
-    this.assertRows(rows);
+    assertRows(rows, this.config);
     this.ticks += 1;
     const work = workOf(rows, countPasses(rows, this.config.batchTokens));
     const threads = this.costs.chooseThreads(work);
@@ -316,24 +316,5 @@ export class Scheduler {
     const events = this.pendingEvents;
     this.pendingEvents = [];
     return events;
-  }
-
-  private assertRows(rows: readonly Row[]): void {
-    let tokens = 0;
-    let lastSlot = -1;
-    for (const row of rows) {
-      tokens += row.tokens.length;
-      invariant(row.slot > lastSlot, () => `row of slot ${row.slot} follows slot ${lastSlot}`);
-      invariant(row.tokens.length > 0, () => `row of slot ${row.slot} is empty`);
-      invariant(
-        row.firstPosition + row.tokens.length <= this.config.contextTokens,
-        () => `row of slot ${row.slot} leaves the window`,
-      );
-      lastSlot = row.slot;
-    }
-    invariant(
-      tokens <= this.config.batchTokens,
-      () => `${tokens} tokens exceed the batch of ${this.config.batchTokens}`,
-    );
   }
 }

@@ -6,6 +6,9 @@ import type { SlotCosts } from './slot-costs.js';
 /** More would slow down every look-up for little. */
 const maxSnapshots = 4096;
 
+/** A full or broken store is tried again after so many snapshots at most. */
+const maxSkips = 256;
+
 /** A slot's state parked in a file. */
 export interface Snapshot extends CacheEntry {
   readonly kind: 'snapshot';
@@ -29,6 +32,9 @@ export class Snapshots {
   private totalBytes = 0;
   private bytesPerToken: number | null = null;
   private nextId = 1;
+  private failuresInRow = 0;
+  /** So many snapshots are not tried, because the last ones could not be saved. */
+  private skipsLeft = 0;
   /** Told about every snapshot that had to make room. */
   private readonly onEvicted: () => void;
 
@@ -57,13 +63,17 @@ export class Snapshots {
 
   /** Whether a snapshot of so many tokens could be kept at all; one at a time until their size is known. */
   canHold(tokens: number): boolean {
-    if (this.limitBytes === 0) return false;
+    if (this.limitBytes === 0 || this.skipsLeft > 0) return false;
     if (this.bytesPerToken === null) return this.byId.size === 0;
     return tokens * this.bytesPerToken <= this.limitBytes;
   }
 
-  /** @returns null when those worth keeping leave no room */
+  /** @returns null when those worth keeping leave no room, or saving has failed lately */
   add(namespace: string, tokens: Uint32Array, worthMs: number): Snapshot | null {
+    if (this.skipsLeft > 0) {
+      this.skipsLeft -= 1;
+      return null;
+    }
     const bytes = Math.ceil(tokens.length * (this.bytesPerToken ?? 0));
     if (!this.canHold(tokens.length) || !this.makeRoom(bytes, worthMs)) return null;
     const snapshot: Snapshot = {
@@ -89,8 +99,11 @@ export class Snapshots {
     if (!snapshot) return true;
     if (bytes === null) {
       this.drop(snapshotId);
+      this.failuresInRow += 1;
+      this.skipsLeft = Math.min(maxSkips, 2 ** this.failuresInRow);
       return false;
     }
+    this.failuresInRow = 0;
     this.totalBytes += bytes - snapshot.bytes;
     snapshot.bytes = bytes;
     snapshot.isSaved = true;

@@ -1,4 +1,5 @@
-import type { Row, SlotOperation } from './ports.js';
+import { invariant } from './assert.js';
+import type { Row, SchedulerConfig, SlotOperation } from './ports.js';
 import type { Sequence } from './sequence.js';
 import type { PriorityClass } from './sequence-spec.js';
 import type { Slot } from './slot-pool.js';
@@ -79,4 +80,21 @@ export function layOutRows(
     });
   }
   return { rows, operations };
+}
+
+/** What llama.cpp would answer with an abort of the process. @throws InvariantError */
+export function assertRows(rows: readonly Row[], { contextTokens, batchTokens }: SchedulerConfig): void {
+  let tokens = 0;
+  let lastSlot = -1;
+  for (const row of rows) {
+    tokens += row.tokens.length;
+    invariant(row.slot > lastSlot, () => `row of slot ${row.slot} follows slot ${lastSlot}`);
+    invariant(row.tokens.length > 0, () => `row of slot ${row.slot} is empty`);
+    invariant(
+      row.firstPosition + row.tokens.length <= contextTokens,
+      () => `row of slot ${row.slot} leaves the window`,
+    );
+    lastSlot = row.slot;
+  }
+  invariant(tokens <= batchTokens, () => `${tokens} tokens exceed the batch of ${batchTokens}`);
 }

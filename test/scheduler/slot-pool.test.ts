@@ -251,6 +251,22 @@ describe('snapshots', () => {
     });
   });
 
+  it('are tried less often while the store refuses them, and again later', () => {
+    const pool = makePool(1, { snapshotBytes: 1e6 });
+    const tried: number[] = [];
+    for (let step = 0; step < 40; step += 1) {
+      complete(pool, occupy(pool, step, prompt(300, step * 1000)));
+      const plan = { operations: pool.takeOperations(), rows: [] } as unknown as TickPlan;
+      const saves = plan.operations.flatMap((each) =>
+        each.kind === 'save' ? { snapshotId: each.snapshotId, bytes: null } : [],
+      );
+      if (saves.length > 0) tried.push(step);
+      pool.applied(plan, { ...decodedNothing, saves });
+    }
+    expect(tried.length).toBeGreaterThan(2);
+    expect(tried.length).toBeLessThan(7);
+  });
+
   it('are forgotten when they cannot be restored', () => {
     const pool = makePool(1, { snapshotBytes: 1000 });
     complete(pool, occupy(pool, 1, prompt(300)));

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { defaultOperationCosts, type TickPlan, type TickResult } from '../../../scheduler/index.js';
-import type { Engine, ModelRuntime, SlotAbilities, TickTimings } from '../engine.js';
+import type { Engine, ModelRuntime, SlotAbilities, SlotOperationReport, TickTimings } from '../engine.js';
 import type { SamplingParameters } from '../sampling-parameters.js';
 import { SimulatedCodec } from './simulated-codec.js';
 import { SimulatedSlots, simulatedEndToken } from './simulated-slots.js';
@@ -64,7 +64,10 @@ export class SimulatedEngine implements Engine {
     await sleep(decodeMs);
     const sleptMs = performance.now() - startedMs;
     const result = this.slots.apply(plan, (sequenceId) => this.neverEnding.has(sequenceId), sleptMs);
-    return { result, timings: { fillMs: 0, decodeMs: sleptMs, samplingMs: 0 } };
+    return {
+      result,
+      timings: { fillMs: 0, decodeMs: sleptMs, samplingMs: 0, operations: reportsOf(plan, result) },
+    };
   }
 
   openSampler(sequenceId: number, sampling: SamplingParameters): void {
@@ -84,6 +87,15 @@ export class SimulatedEngine implements Engine {
   }
 
   async close(): Promise<void> {}
+}
+
+function reportsOf({ operations }: TickPlan, { saves = [] }: TickResult): SlotOperationReport[] {
+  const bytesOf = new Map(saves.map(({ snapshotId, bytes }) => [snapshotId, bytes ?? 0]));
+  return operations.flatMap((operation) => {
+    if (operation.kind === 'truncate' || operation.kind === 'forget') return [];
+    const bytes = operation.kind === 'save' ? bytesOf.get(operation.snapshotId)! : 0;
+    return { kind: operation.kind, ms: 0, bytes, failed: false };
+  });
 }
 
 export function createSimulatedRuntime(options: SimulatedEngineOptions): ModelRuntime {
