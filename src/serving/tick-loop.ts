@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Scheduler, SchedulerEvent, TickPlan } from '../../scheduler/index.js';
 import type { Engine, TickTimings } from '../engine/engine.js';
 import type { ServingObserver } from '../metrics/serving-observer.js';
@@ -50,7 +51,8 @@ export class TickLoop {
         continue;
       }
       deliver(this.takeUndelivered());
-      if (!scheduler.hasWork) await this.sleep();
+      // Never spin: whatever the scheduler waits for, timers and sockets must get their turn.
+      await (scheduler.hasWork ? nextTurn() : this.sleep());
       this.startedMs = nowMs();
     }
     deliver(this.takeUndelivered());

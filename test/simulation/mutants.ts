@@ -226,15 +226,21 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'rows in descending order, nobody asserts',
     file: 'scheduler.ts',
-    from: 'this.assertRows(rows);',
+    from: 'assertRows(rows, this.config);',
     to: 'rows.reverse();',
     caughtBy: 'rows-ascending',
   },
   {
     name: 'the batch is too full, nobody asserts',
     file: 'scheduler.ts',
-    from: 'const shares = this.sharing.share(this.runningBySlot(), nowMs);',
-    to: 'const shares = this.sharing.share(this.runningBySlot(), nowMs); this.assertRows = () => {}; for (const [each] of shares) shares.set(each, each.pendingTokens);',
+    from: `nowMs);
+    const { rows, operations } = layOutRows(this.pool.slots, shares);
+    if (rows.length === 0) return { plan: null, events: this.takeEvents() };
+    assertRows(rows, this.config);`,
+    to: `nowMs);
+    for (const [each] of shares) shares.set(each, each.pendingTokens);
+    const { rows, operations } = layOutRows(this.pool.slots, shares);
+    if (rows.length === 0) return { plan: null, events: this.takeEvents() };`,
     caughtBy: 'batch-size',
   },
   {
