@@ -6,23 +6,19 @@ export interface CacheEntry {
   credit: number;
 }
 
-/** Weight of one observation in the reuse rate. */
-const rateWeight = 0.05;
-/** However rarely caches were used lately, the next one may be. */
-const lowestReuseRate = 0.1;
-
 /**
  * Which cached prefix is worth least: greedy-dual with frequency (Cao & Irani's GreedyDual-Size, 1997; GDSF). An
- * entry's value is what computing it again would cost, times its uses, plus the inflation when it was last used;
- * evicting raises the inflation to the victim's value, so what nobody uses becomes cheaper with every eviction.
+ * entry's value is what computing it again would cost, times how often that is expected, plus the inflation when it
+ * was last used; evicting raises the inflation to the victim's value, so what nobody uses becomes cheaper with every
+ * eviction.
  */
 export class Eviction {
+  private readonly reuse: { readonly rate: number };
   private inflation = 0;
-  private observedRate = 0.5;
 
-  /** Expected share of cached prefixes that are used again. */
-  get reuseRate(): number {
-    return Math.max(lowestReuseRate, this.observedRate);
+  /** @param reuse expected share of entries that are asked for again */
+  constructor(reuse: { readonly rate: number }) {
+    this.reuse = reuse;
   }
 
   /** Stored, or used up to now: its age starts again. */
@@ -32,8 +28,7 @@ export class Eviction {
 
   used(entry: CacheEntry): void {
     entry.uses += 1;
-    entry.credit = this.inflation;
-    this.observe(1);
+    this.refresh(entry);
   }
 
   /** Milliseconds that keeping the entry is expected to save. */
@@ -44,16 +39,10 @@ export class Eviction {
 
   /** The entry is gone for good. */
   evicted(entry: CacheEntry, recomputeMs: number): void {
-    if (recomputeMs === 0) return;
-    this.inflation = Math.max(this.inflation, this.valueMs(entry, recomputeMs));
-    if (entry.uses === 1) this.observe(0);
+    if (recomputeMs > 0) this.inflation = Math.max(this.inflation, this.valueMs(entry, recomputeMs));
   }
 
   private valueMs({ uses, credit }: CacheEntry, recomputeMs: number): number {
-    return credit + uses * this.reuseRate * recomputeMs;
-  }
-
-  private observe(reused: 0 | 1): void {
-    this.observedRate += rateWeight * (reused - this.observedRate);
+    return credit + uses * this.reuse.rate * recomputeMs;
   }
 }

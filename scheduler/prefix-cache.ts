@@ -4,6 +4,7 @@ import { Eviction } from './eviction.js';
 import { PlannedOperations } from './planned-operations.js';
 import type { SlotOperation, TickPlan, TickResult } from './ports.js';
 import { PrefixIndex } from './prefix-index.js';
+import { ReuseRate } from './reuse-rate.js';
 import type { Sequence } from './sequence.js';
 import { priorityClasses, type SequenceSpec } from './sequence-spec.js';
 import type { Slot } from './slot.js';
@@ -14,6 +15,7 @@ import { type Snapshot, Snapshots } from './snapshots.js';
 const noTokens = new Uint32Array(0);
 
 export interface PrefixCacheOptions {
+  slotCount: number;
   costs: SlotCosts;
   /** Bytes of snapshots at most; 0: none are made. */
   snapshotBytes: number;
@@ -28,11 +30,14 @@ export class PrefixCache {
   private readonly costs: SlotCosts;
   private readonly reusePrefixes: boolean;
   private readonly index = new PrefixIndex<Slot | Snapshot>();
-  private readonly eviction = new Eviction();
+  private readonly reuse: ReuseRate;
+  private readonly eviction: Eviction;
   private readonly snapshots: Snapshots;
 
-  constructor({ costs, snapshotBytes, reusePrefixes }: PrefixCacheOptions) {
+  constructor({ slotCount, costs, snapshotBytes, reusePrefixes }: PrefixCacheOptions) {
     this.costs = costs;
+    this.reuse = new ReuseRate(slotCount);
+    this.eviction = new Eviction(this.reuse);
     this.reusePrefixes = reusePrefixes;
     const limitBytes = reusePrefixes ? snapshotBytes : 0;
     const onEvicted = () => this.count('snapshot-limit');
@@ -78,6 +83,7 @@ export class PrefixCache {
   bring(slot: Slot, sequence: Sequence, chosen: PrefixSource): void {
     const source = chosen.kind === 'copy' ? this.publish(chosen, slot) : chosen;
     this.record(sequence, source.kind, source.tokens);
+    this.reuse.asked(sequence.spec.cacheSalt, sequence.spec.prompt);
     if (source.kind !== 'in-place') slot.uses = 1;
     if (source.kind === 'in-place') this.eviction.used(slot);
     else if (source.kind === 'copy') {
@@ -110,11 +116,14 @@ export class PrefixCache {
   vacate(slot: Slot, keptTokens: number): void {
     const { cached } = slot;
     const recomputeMs = this.lostPrefillMs(slot, keptTokens);
-    slot.cached = noTokens;
-    if (recomputeMs > 0 && !this.parks(slot, cached, recomputeMs)) {
-      this.count('overwritten');
-      if (keptTokens === 0) this.eviction.evicted(slot, recomputeMs);
+    if (recomputeMs > 0) {
+      this.reuse.left(slot.cacheSalt, cached, this.index.sharedLength(slot));
+      if (!this.parks(slot, cached, recomputeMs)) {
+        this.count('overwritten');
+        if (keptTokens === 0) this.eviction.evicted(slot, recomputeMs);
+      }
     }
+    slot.cached = noTokens;
     this.index.remove(slot);
   }
 
@@ -176,7 +185,7 @@ export class PrefixCache {
   }
 
   private parks(slot: Slot, tokens: Uint32Array, recomputeMs: number): boolean {
-    const savingMs = recomputeMs * this.eviction.reuseRate;
+    const savingMs = recomputeMs * this.reuse.rate;
     if (savingMs <= this.costs.saveMs(tokens.length) + this.costs.restoreMs(tokens.length)) return false;
     const worthMs = this.eviction.worthMs(slot, recomputeMs);
     if (!this.save(slot, tokens, Math.max(worthMs, savingMs))) return false;

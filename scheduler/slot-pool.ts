@@ -13,9 +13,7 @@ const operationBudgetMs = 25;
 
 export type { Slot } from './slot.js';
 
-export interface SlotPoolOptions extends PrefixCacheOptions {
-  slotCount: number;
-}
+export type SlotPoolOptions = PrefixCacheOptions;
 
 /**
  * Which slot belongs to whom. A sequence gets the slot that costs least: prefill still to do, plus bringing the prefix,
