@@ -71,11 +71,13 @@ export class PrefixCache {
   isWorthWaiting(sequence: Sequence, costMs: number): boolean {
     const { prompt, priorityClass } = sequence.spec;
     const rank = priorityClasses.indexOf(priorityClass);
+    // Who waits already does not give up for a small change of the estimates.
+    const bringMs = this.costs.copyMs + (sequence.waitedForPrefix ? 0 : this.costs.passMs);
     return this.matches(sequence.spec).some(([holder, shared]) => {
       if (holder.kind === 'snapshot' || !holder.owner || holder.owner === sequence) return false;
       const { computedTokens, spec } = holder.owner;
       if (computedTokens >= shared || priorityClasses.indexOf(spec.priorityClass) > rank) return false;
-      return restMs(prompt.length, shared, this.costs) + this.costs.copyMs + this.costs.passMs < costMs;
+      return restMs(prompt.length, shared, this.costs) + bringMs < costMs;
     });
   }
 

@@ -4,7 +4,7 @@ import { ServiceMetrics } from '../../src/metrics/service-metrics.js';
 import { type Answer, requestFor, run, startCore } from '../support/core-client.js';
 
 const shape = { slotCount: 2, contextTokens: 512, batchTokens: 128 };
-const cost = { perPassMs: 0.5, perTokenMs: 0.05, perContextTokenMs: 0 };
+const cost = { perPassMs: 0.5, perTokenMs: 0.25, perContextTokenMs: 0 };
 
 async function readMetric(metrics: ServiceMetrics, name: string): Promise<Record<string, number>> {
   const metric = await metrics.registry.getSingleMetric(`chairlift_${name}`)!.get();

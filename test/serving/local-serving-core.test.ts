@@ -169,7 +169,10 @@ describe('LocalServingCore', () => {
   it('computes the prompt of several choices once', async () => {
     const cost = { perPassMs: 0.5, perTokenMs: 0.2, perContextTokenMs: 0 };
     const shape = { slotCount: 4, contextTokens: 128, batchTokens: 32 };
-    const core = startCoreOf(createSimulatedRuntime({ ...shape, cost, meanLengthTokens: 1e9 }));
+    const runtime = createSimulatedRuntime({ ...shape, cost, meanLengthTokens: 1e9 });
+    const operationCosts = { ...runtime.engine.slotAbilities.operationCosts, copyMs: 0.01 };
+    Object.assign(runtime.engine, { slotAbilities: { ...runtime.engine.slotAbilities, operationCosts } });
+    const core = startCoreOf(runtime);
     cores.push(core);
     const choices = request(core, 'x'.repeat(100), { choicesPerPrompt: 4, maxTokens: 4 });
     const answer = await run(core, choices);
