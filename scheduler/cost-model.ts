@@ -41,6 +41,10 @@ const longestMs = 1e7;
 const forgetting = 0.1;
 /** A single call may look this many times slower than its cell at most: a scheduling hiccup is not a trend. */
 const outlierFactor = 4;
+/** So many calls in a row that take `outlierFactor` times their cell are no hiccup: everything has become slower. */
+const hiccupsInARow = 3;
+/** No call is faster than it can be: one that beats its cell by this much is believed at once, for all cells. */
+const speedUpFactor = 1.5;
 const ticksPerFit = 16;
 const fitSweeps = 40;
 /** How strongly a fit clings to the coefficients before it, in cells. */
@@ -72,6 +76,7 @@ export class CostModel {
   private readonly cells = new Map<number, Cell>();
   private fitted: CostCoefficients;
   private measurements = 0;
+  private hiccups = 0;
   private relativeErrorMean = 0;
 
   constructor(start: CostCoefficients = unmeasuredCost) {
@@ -112,8 +117,25 @@ export class CostModel {
     this.relativeErrorMean +=
       (Math.min(error, 1) - this.relativeErrorMean) * (this.measurements === 0 ? 1 : 0.02);
     this.measurements += 1;
+    this.followTheMachine(work, measuredMs);
     this.remember(work, measuredMs);
     if (this.measurements < ticksPerFit || this.measurements % ticksPerFit === 0) this.fit();
+  }
+
+  /** Other work on the same cores makes every call several times slower, and its end every call faster. */
+  private followTheMachine(work: TickWork, measuredMs: number): void {
+    const expectedMs = this.measuredMs(work);
+    if (expectedMs === null) return;
+    const ratio = measuredMs / expectedMs;
+    this.hiccups = ratio >= outlierFactor ? this.hiccups + 1 : 0;
+    if (this.hiccups === hiccupsInARow) {
+      this.hiccups = 0;
+      this.scaleCells(outlierFactor);
+    } else if (ratio * speedUpFactor < 1) this.scaleCells((1 + ratio) / 2);
+  }
+
+  private scaleCells(factor: number): void {
+    for (const cell of this.cells.values()) cell.measuredMs *= factor;
   }
 
   private remember(work: TickWork, measuredMs: number): void {

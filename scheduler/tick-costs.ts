@@ -1,15 +1,15 @@
 import { type CostCoefficients, CostModel } from './cost-model.js';
 import type { TickWork } from './tick-work.js';
 
-/** A choice that was not tried for this many ticks is tried again: the machine may have changed. */
-const ticksPerTrial = 256;
-/** A trial may cost this many times the best choice; the limit doubles with every trial interval left out. */
-const trialCostFactor = 3;
+/** The machine may have changed: of the time spent since a choice was last used, this share may go into trying it. */
+const trialShare = 0.02;
+const minimumTicksBetweenTrials = 32;
 
 interface Choice {
   threads: number;
   model: CostModel;
-  lastTriedTick: number;
+  lastUsedTick: number;
+  lastUsedMs: number;
 }
 
 /**
@@ -19,10 +19,16 @@ interface Choice {
 export class TickCosts {
   private readonly choices: Choice[];
   private ticks = 0;
+  private spentMs = 0;
 
   /** @param threadChoices numbers of threads a tick may use, at least one */
   constructor(threadChoices: readonly number[]) {
-    this.choices = threadChoices.map((threads) => ({ threads, model: new CostModel(), lastTriedTick: 0 }));
+    this.choices = threadChoices.map((threads) => ({
+      threads,
+      model: new CostModel(),
+      lastUsedTick: 0,
+      lastUsedMs: 0,
+    }));
   }
 
   model(threads: number): CostModel {
@@ -46,20 +52,18 @@ export class TickCosts {
     this.ticks += 1;
     const best = this.best(work);
     const bestMs = estimateMs(best, work);
-    for (const choice of this.choices) {
-      const trialsLeftOut = Math.floor((this.ticks - choice.lastTriedTick) / ticksPerTrial);
-      if (choice === best || trialsLeftOut === 0) continue;
-      if (estimateMs(choice, work) <= bestMs * trialCostFactor * 2 ** (trialsLeftOut - 1)) {
-        choice.lastTriedTick = this.ticks;
-        return choice.threads;
-      }
-    }
-    return best.threads;
+    const isWorthTrying = (choice: Choice) =>
+      this.ticks - choice.lastUsedTick >= minimumTicksBetweenTrials &&
+      (this.spentMs - choice.lastUsedMs) * trialShare >= estimateMs(choice, work) - bestMs;
+    const tried = this.choices.find((choice) => choice !== best && isWorthTrying(choice));
+    return (tried ?? best).threads;
   }
 
   observe(work: TickWork, threads: number, measuredMs: number): void {
     const choice = this.choiceOf(threads);
-    choice.lastTriedTick = this.ticks;
+    this.spentMs += measuredMs;
+    choice.lastUsedTick = this.ticks;
+    choice.lastUsedMs = this.spentMs;
     choice.model.observe(work, measuredMs);
   }
 

@@ -15,6 +15,10 @@ import type { ModelDescription, ServingCore } from './serving/serving-core.js';
 
 const calibrationLimitMs = 2_000;
 const nowMs = () => performance.now();
+const processorMs = () => {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
+};
 
 export interface RunningServer {
   /** `http://host:port`, with the port the system chose when 0 was asked for. */
@@ -89,8 +93,14 @@ async function measure(
   const file = await calibrationFile(config.modelCacheDirectory, subject);
   const stored = await readCalibration(file);
   if (stored) return stored;
-  const measurements = await calibrate(engine, threadChoicesUpTo(threads), calibrationLimitMs, nowMs);
-  await writeCalibration(file, measurements);
+  const clocks = { nowMs, processorMs };
+  const { measurements, undisturbed } = await calibrate(
+    engine,
+    threadChoicesUpTo(threads),
+    calibrationLimitMs,
+    clocks,
+  );
+  if (undisturbed) await writeCalibration(file, measurements);
   return measurements;
 }
 

@@ -16,7 +16,22 @@ interface Shape {
   stride: 1 | 2;
 }
 
+export interface Calibration {
+  measurements: Measurement[];
+  /** Whether the compute threads had their cores to themselves; if not, the times are not worth keeping. */
+  undisturbed: boolean;
+}
+
+export interface Clocks {
+  /** Monotonic milliseconds. */
+  nowMs: () => number;
+  /** Milliseconds of processor time this process has used. */
+  processorMs: () => number;
+}
+
 const rounds = 2;
+/** Spinning threads use all the processor time they are given. */
+const undisturbedShare = 0.85;
 const noPrompt = new Uint32Array(0);
 
 /** 1, 2, 4, ... and the most. */
@@ -34,29 +49,34 @@ export async function calibrate(
   engine: Engine,
   threadChoices: readonly number[],
   limitMs: number,
-  nowMs: () => number,
-): Promise<Measurement[]> {
+  { nowMs, processorMs }: Clocks,
+): Promise<Calibration> {
   const slots = Array.from({ length: engine.slotCount }, (_, slot) => slot);
   const startedMs = nowMs();
   const measurements: Measurement[] = [];
+  let wantedMs = 0;
   for (const slot of slots) engine.openSampler(samplerOf(slot), greedySampling, noPrompt);
   await engine.run(planOf(engine, { rows: 1, tokensEach: 1, stride: 1 }, threadChoices[0]!));
+  const processorStartMs = processorMs();
   for (let round = 0; round < rounds; round += 1) {
     for (const shape of shapesFor(engine)) {
       for (const threads of threadChoices) {
         if (nowMs() - startedMs > limitMs) break;
         const plan = planOf(engine, shape, threads);
         const { result, timings } = await engine.run(plan);
-        if (result.outcome === 'decoded')
+        wantedMs += threads * timings.decodeMs;
+        if (result.outcome === 'decoded') {
           measurements.push({ work: plan.work, threads, decodeMs: timings.decodeMs });
+        }
       }
     }
   }
+  const undisturbed = processorMs() - processorStartMs >= undisturbedShare * wantedMs;
   for (const slot of slots) {
     engine.closeSampler(samplerOf(slot));
     engine.clearSlot(slot);
   }
-  return measurements;
+  return { measurements, undisturbed };
 }
 
 function samplerOf(slot: number): number {

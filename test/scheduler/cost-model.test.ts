@@ -138,8 +138,8 @@ describe('TickCosts', () => {
     const costs = calibrated();
     const work = decode(32);
     const busy = drive(costs, work, 400, () => 1_500);
-    expect(busy.threads.slice(50).filter((threads) => threads === 2).length).toBeLessThan(4);
-    const quiet = drive(costs, work, 6_000);
+    expect(busy.threads.slice(20).filter((threads) => threads === 2).length).toBeLessThan(4);
+    const quiet = drive(costs, work, 2_500);
     expect(quiet.threads.slice(-500).filter((threads) => threads === 2).length).toBeGreaterThan(400);
   });
 });

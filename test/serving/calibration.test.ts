@@ -8,11 +8,12 @@ import { calibrationFile, readCalibration, writeCalibration } from '../../src/se
 import { tinyModelPath } from '../support/models.js';
 
 const nowMs = () => performance.now();
+const processorMs = () => process.cpuUsage().user / 1000;
 const shape = { slots: 8, contextTokens: 512, batchTokens: 128, threads: 2 };
 
 it('times every shape with every choice of threads and leaves the slots empty', async () => {
   const { engine } = await loadLlamaRuntime({ modelPath: tinyModelPath, ...shape });
-  const measurements = await calibrate(engine, [1, 2], 30_000, nowMs);
+  const { measurements } = await calibrate(engine, [1, 2], 30_000, { nowMs, processorMs });
   expect(new Set(measurements.map(({ threads }) => threads))).toEqual(new Set([1, 2]));
   expect(Math.max(...measurements.map(({ work }) => work.passes))).toBe(4);
   expect(Math.max(...measurements.map(({ work }) => work.sampledRows))).toBe(8);
@@ -23,7 +24,17 @@ it('times every shape with every choice of threads and leaves the slots empty', 
 
 it('starts no call after the limit', async () => {
   const { engine } = await loadLlamaRuntime({ modelPath: tinyModelPath, ...shape });
-  expect(await calibrate(engine, [1], -1, nowMs)).toEqual([]);
+  expect((await calibrate(engine, [1], -1, { nowMs, processorMs })).measurements).toEqual([]);
+  await engine.close();
+});
+
+it('says when others used the cores', async () => {
+  const { engine } = await loadLlamaRuntime({ modelPath: tinyModelPath, ...shape });
+  const robbed = await calibrate(engine, [1], 30_000, { nowMs, processorMs: () => 0 });
+  expect(robbed.undisturbed).toBe(false);
+  let usedMs = 0;
+  const alone = await calibrate(engine, [1], 30_000, { nowMs, processorMs: () => (usedMs += 1e6) });
+  expect(alone.undisturbed).toBe(true);
   await engine.close();
 });
 
