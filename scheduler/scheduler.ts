@@ -163,6 +163,11 @@ export class Scheduler {
     this.pool.lose(this.pool.slots[index]!, null);
   }
 
+  /** For tests: takes time in proportion to everything that is cached. @throws InvariantError */
+  checkIntegrity(): void {
+    this.pool.checkIntegrity();
+  }
+
   stats(): SchedulerStats {
     let prefilling = 0;
     for (const sequence of this.running) if (sequence.isPrefilling) prefilling += 1;

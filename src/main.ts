@@ -44,6 +44,8 @@ export async function startServer(config: ServeConfig): Promise<RunningServer> {
   const url = await http.listen({ host: config.host, port: config.port });
   try {
     const runtime = await loadRuntime(config);
+    if (!runtime.engine.slotAbilities.reusePrefixes)
+      logger.warn('this model cannot forget the tail of a slot: every prompt is computed from its start');
     const model = describeModel(config, runtime);
     const measurements = await measure(config, runtime);
     core.becomeReady(startCore({ config, runtime, model, measurements, metrics, logger }));

@@ -208,6 +208,7 @@ class Simulation implements ServerSide {
     this.logResult(result);
     this.ledger.applyResult(plan, result);
     this.take(this.scheduler.applyTick(result), clockMs);
+    this.scheduler.checkIntegrity();
     this.compareSlots(plan);
     for (const invariant of this.invariants) invariant.applied?.();
   }

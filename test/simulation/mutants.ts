@@ -98,11 +98,18 @@ export const mutants: readonly Mutant[] = [
     caughtBy: 'cached-is-true',
   },
   {
-    name: 'a slot is saved before what it gets has come',
-    file: 'planned-operations.ts',
-    from: 'return !this.filled.has(slot);',
-    to: 'return true;',
-    caughtBy: 'salts-apart',
+    name: 'a snapshot makes room for another while it is restored',
+    file: 'snapshots.ts',
+    from: 'if (!snapshot.isSaved || this.index.isLocked(snapshot)) continue;',
+    to: 'if (!snapshot.isSaved) continue;',
+    caughtBy: 'scheduler-assertion',
+  },
+  {
+    name: 'a released slot stays indexed with all of its prompt',
+    file: 'prefix-cache.ts',
+    from: 'this.index.insert(slot.cacheSalt, slot, slot.cached);',
+    to: 'if (slot.cached.length > 0) this.index.insert(slot.cacheSalt, slot, slot.cached);',
+    caughtBy: 'scheduler-assertion',
   },
   {
     name: 'whoever waits for a prefix is never looked at again',

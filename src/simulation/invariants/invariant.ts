@@ -24,6 +24,7 @@ export type SchedulerUnderTest = Pick<
   | 'stats'
   | 'costs'
   | 'itlTargetMs'
+  | 'checkIntegrity'
 >;
 
 /** What an invariant can look at. */
