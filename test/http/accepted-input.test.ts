@@ -188,6 +188,12 @@ test('tokenize and detokenize speak the words of vLLM and llama-server', async (
   expect(JSON.parse(reply.text)).toEqual({ content: 'ab', prompt: 'ab' });
 });
 
+test('service_tier flex is bulk work, any other tier is interactive', async () => {
+  expect((await chat({ service_tier: 'flex' })).priorityClass).toBe('batch');
+  expect((await chat({ service_tier: 'priority' })).priorityClass).toBe('interactive');
+  expect((await chat({})).priorityClass).toBe('interactive');
+});
+
 test('cache_salt reaches the core; without it there is none', async () => {
   expect((await chat({ cache_salt: 'secret' })).cacheSalt).toBe('secret');
   expect((await chat({})).cacheSalt).toBe('');

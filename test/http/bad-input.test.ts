@@ -132,6 +132,7 @@ const chatCases: BadCase[] = [
   { field: 'ignore_eos', body: chat({ ignore_eos: 1 }), says: /a boolean, got 1/ },
   { field: 'user', body: chat({ user: {} }), says: /a string, got an object/ },
   { field: 'user', body: chat({ user: 'u'.repeat(513) }), says: /at most 512 characters long, got 513/ },
+  { field: 'service_tier', body: chat({ service_tier: 1 }), says: /a string, got 1/ },
   { field: 'cache_salt', body: chat({ cache_salt: 1 }), says: /a string, got 1/ },
   { field: 'model', body: chat({ model: 7 }), says: /a string, got 7/ },
   unsupported('tools', [{ type: 'function' }]),

@@ -31,7 +31,7 @@ export async function answerRequest(
     maxTokens: options.maxTokens,
     sampling: options.sampling,
     stopStrings: options.stopStrings,
-    priorityClass: 'interactive',
+    priorityClass: options.priorityClass,
     tenant: request.tenant,
     cacheSalt: options.cacheSalt,
     queueTimeoutMs: config.queueTimeoutMs,

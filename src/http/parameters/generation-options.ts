@@ -1,3 +1,4 @@
+import type { PriorityClass } from '../../../scheduler/index.js';
 import type { SamplingParameters } from '../../engine/sampling-parameters.js';
 import {
   invalidValue,
@@ -25,6 +26,7 @@ export interface GenerationOptions {
   includeUsage: boolean;
   /** vLLM's `cache_salt`: only requests with the same one share cached prefixes; empty by default. */
   cacheSalt: string;
+  priorityClass: PriorityClass;
 }
 
 export function parseGenerationOptions(body: JsonObject, vocabularySize: number): GenerationOptions {
@@ -40,7 +42,14 @@ export function parseGenerationOptions(body: JsonObject, vocabularySize: number)
     stream: readBoolean(body, 'stream', false),
     includeUsage: parseIncludeUsage(body),
     cacheSalt: readString(body, 'cache_salt', requestLimits.cacheSaltCharacters) ?? '',
+    priorityClass: parsePriorityClass(body),
   };
+}
+
+/** OpenAI's `service_tier`: flex is bulk work that waits for others; every other tier is a person who waits. */
+function parsePriorityClass(body: JsonObject): PriorityClass {
+  const tier = readString(body, 'service_tier', requestLimits.serviceTierCharacters);
+  return tier === 'flex' ? 'batch' : 'interactive';
 }
 
 function refuseOtherBestOf(body: JsonObject, choicesPerPrompt: number): void {

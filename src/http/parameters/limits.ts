@@ -11,6 +11,7 @@ export const requestLimits = {
   logitBias: 100,
   userCharacters: 512,
   cacheSaltCharacters: 256,
+  serviceTierCharacters: 64,
   /**
    * Text longer than this many characters per token of the window is refused without tokenising it, which would hold
    * up every running request (about a millisecond per thousand characters). Ordinary text has 3 to 5 per token.

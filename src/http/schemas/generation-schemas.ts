@@ -41,6 +41,12 @@ const commonFields = {
     ),
   ),
   ignore_eos: nullable(Type.Boolean({ description: 'Never end before max_tokens.' })),
+  service_tier: nullable(
+    Type.String({
+      maxLength: requestLimits.serviceTierCharacters,
+      description: '`flex` waits for others and never slows them; any other tier is interactive.',
+    }),
+  ),
   cache_salt: nullable(
     Type.String({
       maxLength: requestLimits.cacheSaltCharacters,
