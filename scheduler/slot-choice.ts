@@ -35,8 +35,7 @@ export function cheapestImport(
   costs: SlotCosts,
 ): PricedSource {
   let best: PricedSource = { source: cold, costMs: restMs(promptTokens, 0, costs) };
-  for (const { holder, tokens } of offers) {
-    if (tokens === 0) continue;
+  for (const { holder, tokens } of cheapestPerLength(offers)) {
     const isSnapshot = holder.kind === 'snapshot';
     const bringMs = isSnapshot ? costs.restoreMs(holder.tokens) : costs.copyMs;
     const costMs = restMs(promptTokens, tokens, costs) + bringMs;
@@ -47,6 +46,20 @@ export function cheapestImport(
     best = { source, costMs };
   }
   return best;
+}
+
+/** Hundreds of snapshots may share a prefix: of those that give the same, the shortest is restored soonest. */
+function cheapestPerLength(offers: readonly Offer[]): Offer[] {
+  const slots = new Map<number, Offer>();
+  const snapshots = new Map<number, Offer & { holder: Snapshot }>();
+  for (const { holder, tokens } of offers) {
+    if (tokens === 0) continue;
+    if (holder.kind === 'slot') slots.set(tokens, slots.get(tokens) ?? { holder, tokens });
+    else if (holder.tokens < (snapshots.get(tokens)?.holder.tokens ?? Number.POSITIVE_INFINITY)) {
+      snapshots.set(tokens, { holder, tokens });
+    }
+  }
+  return [...slots.values(), ...snapshots.values()];
 }
 
 /** The import, unless what the slot holds already is as good. */

@@ -1,6 +1,10 @@
+import type { CostCoefficients } from './cost-model.js';
 import type { OperationCosts } from './operation-costs.js';
 import type { TickCosts } from './tick-costs.js';
 
+const typicalChunkTokens = 128;
+/** A model that is off by more has seen too little, or a machine too busy, to go by. */
+const highestError = 0.5;
 /** Weight of a new measurement of a copy. */
 const copyWeight = 0.1;
 
@@ -17,7 +21,7 @@ export class SlotCosts {
   }
 
   get passMs(): number {
-    return this.ticks.predictMs({ passes: 1, tokens: 0, sampledRows: 0, attendedTokens: 0 });
+    return this.coefficients.perPassMs;
   }
 
   get copyMs(): number {
@@ -25,8 +29,8 @@ export class SlotCosts {
   }
 
   prefillMs(tokens: number, firstPosition: number): number {
-    const attendedTokens = tokens * (firstPosition + (tokens + 1) / 2);
-    return this.ticks.predictMs({ passes: 0, tokens, sampledRows: 0, attendedTokens });
+    const { perTokenMs, perAttendedTokenMs } = this.coefficients;
+    return tokens * (perTokenMs + perAttendedTokenMs * (firstPosition + (tokens + 1) / 2));
   }
 
   saveMs(tokens: number): number {
@@ -37,8 +41,20 @@ export class SlotCosts {
     return this.operations.fileMs + this.operations.restoreMsPerToken * tokens;
   }
 
+  /** Of the number of threads that is fastest for a chunk of prompt, among those whose costs are known well enough. */
+  private get coefficients(): CostCoefficients {
+    const choices = this.ticks.summary();
+    const known = choices.filter(({ relativeError }) => relativeError < highestError);
+    const candidates = (known.length > 0 ? known : choices).map(({ coefficients }) => coefficients);
+    return candidates.reduce((best, each) => (chunkMs(each) < chunkMs(best) ? each : best));
+  }
+
   /** A decode call with copies took this much longer than one without. */
   observeCopies(copies: number, extraMs: number): void {
     this.learnedCopyMs += copyWeight * (Math.max(0, extraMs) / copies - this.learnedCopyMs);
   }
+}
+
+function chunkMs({ perPassMs, perTokenMs, perAttendedTokenMs }: CostCoefficients): number {
+  return perPassMs + typicalChunkTokens * (perTokenMs + perAttendedTokenMs * typicalChunkTokens);
 }

@@ -4,7 +4,7 @@ import type { PrefixIndex } from './prefix-index.js';
 import type { SlotCosts } from './slot-costs.js';
 
 /** More would slow down every look-up for little. */
-const maxSnapshots = 4096;
+const maxSnapshots = 1024;
 
 /** A full or broken store is tried again after so many snapshots at most. */
 const maxSkips = 256;
