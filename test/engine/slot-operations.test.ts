@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, truncateSync } from 'node:fs';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -168,6 +170,26 @@ describe('SnapshotStore', () => {
     living.close();
     second.close();
     expect(readdirSync(shared).sort()).toEqual(names.slice(2).sort());
+    rmSync(shared, { recursive: true });
+  });
+
+  it('leaves nothing at exit, and what a killed process left goes with the next start', async () => {
+    const shared = mkdtempSync(join(tmpdir(), 'snapshot-exit-'));
+    const module = new URL('../../src/engine/llama/snapshot-store.ts', import.meta.url).href;
+    const run = async (then: string) => {
+      const script = `import { SnapshotStore } from '${module}'; new SnapshotStore('${shared}'); ${then}`;
+      const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script], {
+        stdio: 'ignore',
+      });
+      await once(child, 'exit');
+    };
+    await run('process.exitCode = 3');
+    await run("throw new Error('crash')");
+    expect(readdirSync(shared)).toEqual([]);
+    await run("process.kill(process.pid, 'SIGKILL')");
+    expect(readdirSync(shared)).toHaveLength(1);
+    new SnapshotStore(shared).close();
+    expect(readdirSync(shared)).toEqual([]);
     rmSync(shared, { recursive: true });
   });
 });

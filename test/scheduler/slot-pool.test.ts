@@ -184,6 +184,18 @@ describe('waiting for a prefix that is being computed', () => {
     expect(occupy(pool, 2, prompt(10)).isSettled).toBe(true);
   });
 
+  it('for its turn does not make its donor worthless', () => {
+    const pool = makePool(3);
+    const donor = occupy(pool, 1, prompt(400));
+    const others = [2, 3].map((id) => occupy(pool, id, prompt(100, id * 1000)));
+    for (const each of [donor, ...others]) complete(pool, each);
+    const patient = new Sequence(spec(4, { prompt: Uint32Array.of(...prompt(150), 9, 9) }), 0);
+    const { slot, inPlaceTokens } = pool.acquire(patient);
+    patient.start(slot.index, 4, inPlaceTokens);
+    expect(slot.index).not.toBe(donor.slot);
+    expect(occupy(pool, 5, prompt(30, 9000)).slot).not.toBe(donor.slot);
+  });
+
   it('spreads many copies over ticks while others decode', () => {
     const pool = makePool(8);
     compute(pool, occupy(pool, 1, prompt(200)));
