@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { tinyModelPath } from '../src/models/tiny-model.js';
 import { isMain } from './is-main.js';
 import { TargetError } from './load/endpoint.js';
 import { loadFlags, parseLoadOptions, parseSeeds, splitList, UsageError } from './options.js';
@@ -23,6 +24,7 @@ import type { BenchResults } from './report/results.js';
 import { renderTextTable, scenarioTable } from './report/tables.js';
 import { scenarios, selectScenarios } from './scenarios/index.js';
 import { measureAllSizes } from './scheduler-micro.js';
+import { profileTicks } from './tick-profile.js';
 
 const help = `npm run bench:peers -- [flags]: chairlift against its peers, same model, slots, context and threads
 
@@ -168,6 +170,13 @@ async function measureSurroundings(plan: ComparisonPlan, results: BenchResults):
   if (!results.schedulerMicro) {
     process.stderr.write('measuring the scheduler alone\n');
     results.schedulerMicro = measureAllSizes(1000);
+  }
+  if (!results.ticks) {
+    process.stderr.write('measuring the inside of a tick\n');
+    results.ticks = [
+      await profileTicks(profile.modelPath, profile.threads, 160),
+      await profileTicks(tinyModelPath, 1, 640),
+    ];
   }
   if (!results.ceiling) {
     process.stderr.write('measuring the arithmetic alone (llama-batched-bench)\n');

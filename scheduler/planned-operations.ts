@@ -2,6 +2,9 @@ import type { SlotOperation } from './ports.js';
 
 const order: readonly SlotOperation['kind'][] = ['forget', 'save', 'restore', 'copy'];
 
+/** While others decode, slot operations of one tick may take this long; what does not fit waits for the next tick. */
+export const operationBudgetMs = 25;
+
 /**
  * Operations for the next plan. The account counts them as done; llama.cpp does them in this order: what is forgotten
  * makes room, then saves and restores, then copies, whose data moves only in the decode call.

@@ -93,4 +93,6 @@ export type TickResult =
   ) & {
     /** Of every save that was tried. */
     saves?: readonly SaveReport[];
+    /** Milliseconds that saves and restores took together; absent: not measured. */
+    fileMs?: number;
   };

@@ -1,7 +1,7 @@
 import { invariant } from './assert.js';
 import { type CacheStats, type EvictionReason, emptyCacheStats, type ReuseKind } from './cache-stats.js';
 import { Eviction } from './eviction.js';
-import { PlannedOperations } from './planned-operations.js';
+import { operationBudgetMs, PlannedOperations } from './planned-operations.js';
 import type { SlotOperation, TickPlan, TickResult } from './ports.js';
 import { PrefixIndex } from './prefix-index.js';
 import { ReuseRate } from './reuse-rate.js';
@@ -189,6 +189,8 @@ export class PrefixCache {
   private parks(slot: Slot, tokens: Uint32Array, recomputeMs: number): boolean {
     const savingMs = recomputeMs * this.reuse.rate;
     if (savingMs <= this.costs.saveMs(tokens.length) + this.costs.restoreMs(tokens.length)) return false;
+    const { totalMs } = this.planned;
+    if (totalMs > 0 && totalMs + this.costs.saveMs(tokens.length) > operationBudgetMs) return false;
     const worthMs = this.eviction.worthMs(slot, recomputeMs);
     if (!this.save(slot, tokens, Math.max(worthMs, savingMs))) return false;
     this.count('saved');

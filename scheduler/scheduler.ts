@@ -129,6 +129,7 @@ export class Scheduler {
     invariant(plan !== null, () => 'applied a tick that was not planned');
     this.inFlight = null;
     this.pool.applied(plan, result);
+    this.observeFiles(plan, result.fileMs);
     if (result.outcome === 'decoded') {
       this.observeCosts(plan, result.decodeMs);
       invariant(
@@ -248,6 +249,17 @@ export class Scheduler {
     const index = sequence.generatedTokens - 1;
     this.pendingEvents.push({ type: 'token', sequenceId: row.sequenceId, token, index });
     if (sequence.generatedTokens >= sequence.spec.maxTokens) this.close(sequence, 'length', null);
+  }
+
+  private observeFiles({ operations }: TickPlan, fileMs: number | undefined): void {
+    if (fileMs === undefined) return;
+    let expectedMs = 0;
+    for (const operation of operations) {
+      if (operation.kind === 'save') expectedMs += this.slotCosts.saveMs(operation.tokens.length);
+      else if (operation.kind === 'restore') expectedMs += this.slotCosts.restoreMs(operation.keepTokens);
+    }
+    if (expectedMs > 0) this.slotCosts.observeFiles(expectedMs, fileMs);
+    else this.slotCosts.forgetFiles();
   }
 
   private observeCosts({ operations, work, threads }: TickPlan, decodeMs: number): void {

@@ -7,12 +7,18 @@ const typicalChunkTokens = 128;
 const highestError = 0.5;
 /** Weight of a new measurement of a copy. */
 const copyWeight = 0.1;
+const fileWeight = 0.3;
+const fileFading = 0.001;
+const lowestFileFactor = 0.2;
+const highestFileFactor = 100;
 
 /** What bringing a prefix into a slot costs, in one currency: milliseconds of the engine. */
 export class SlotCosts {
   private readonly ticks: TickCosts;
   private readonly operations: OperationCosts;
   private learnedCopyMs: number;
+  /** Measured over expected time of files: memory that must first be found makes them many times slower. */
+  private fileFactor = 1;
 
   constructor(ticks: TickCosts, operations: OperationCosts) {
     this.ticks = ticks;
@@ -34,11 +40,11 @@ export class SlotCosts {
   }
 
   saveMs(tokens: number): number {
-    return this.operations.fileMs + this.operations.saveMsPerToken * tokens;
+    return this.fileFactor * (this.operations.fileMs + this.operations.saveMsPerToken * tokens);
   }
 
   restoreMs(tokens: number): number {
-    return this.operations.fileMs + this.operations.restoreMsPerToken * tokens;
+    return this.fileFactor * (this.operations.fileMs + this.operations.restoreMsPerToken * tokens);
   }
 
   /** Of the number of threads that is fastest for a chunk of prompt, among those whose costs are known well enough. */
@@ -47,6 +53,18 @@ export class SlotCosts {
     const known = choices.filter(({ relativeError }) => relativeError < highestError);
     const candidates = (known.length > 0 ? known : choices).map(({ coefficients }) => coefficients);
     return candidates.reduce((best, each) => (chunkMs(each) < chunkMs(best) ? each : best));
+  }
+
+  /** Saves and restores that were expected to take `expectedMs`, by the current factor, took this long. */
+  observeFiles(expectedMs: number, measuredMs: number): void {
+    const factor = (this.fileFactor * measuredMs) / expectedMs;
+    const bounded = Math.min(highestFileFactor, Math.max(lowestFileFactor, factor));
+    this.fileFactor += fileWeight * (bounded - this.fileFactor);
+  }
+
+  /** A tick without files: what was learnt fades, or expensive files would never be tried again. */
+  forgetFiles(): void {
+    this.fileFactor += fileFading * (1 - this.fileFactor);
   }
 
   /** A decode call with copies took this much longer than one without. */

@@ -1,5 +1,6 @@
 import { invariant } from './assert.js';
 import type { CacheStats } from './cache-stats.js';
+import { operationBudgetMs } from './planned-operations.js';
 import type { SlotOperation, TickPlan, TickResult } from './ports.js';
 import { PrefixCache, type PrefixCacheOptions } from './prefix-cache.js';
 import type { Sequence } from './sequence.js';
@@ -8,8 +9,6 @@ import { cheapestImport, cheapestSource, extraPasses, restMs } from './slot-choi
 import type { SlotCosts } from './slot-costs.js';
 
 const noTokens = new Uint32Array(0);
-/** While others decode, slot operations of one tick may take this long; what does not fit waits for the next tick. */
-const operationBudgetMs = 25;
 
 export type { Slot } from './slot.js';
 

@@ -33,6 +33,7 @@ export function renderMarkdown(
     ...factsSection(results),
     ...ratioSection(results, measured),
     ...measured.flatMap((scenario) => scenarioSection(results, scenario, plots)),
+    ...ticksSection(results),
     ...schedulerSection(results),
     ...subjectsSection(results),
     ...wordsSection(results),
@@ -169,6 +170,29 @@ function markdownTable(table: Table, scenario: string): string[] {
       return `| <a id="${scenario}-${subject}"></a>${escapeCell(label)} | ${texts.join(' | ')} |`;
     }),
     ...(notes.length > 0 ? ['', ...notes] : []),
+  ];
+}
+
+function ticksSection({ ticks = [] }: BenchResults): string[] {
+  if (ticks.length === 0) return [];
+  return [
+    '<a id="ticks"></a>',
+    '',
+    '## Inside a tick',
+    '',
+    'The serving core in one process with its clients, without HTTP: means over ticks in which every slot decodes.',
+    'Repeat with `npx tsx bench/tick-profile.ts MODEL THREADS`.',
+    '',
+    '| Model | Threads | Slots | Passes per tick | Decode, ms | Sampling, ms | JavaScript, ms | JavaScript, share | Generated, tok/s |',
+    '|---|---:|---:|---:|---:|---:|---:|---:|---:|',
+    ...ticks.map((tick) => {
+      const { model, threads, slots, passes, decodeMs, samplingMs, javascriptMs } = tick;
+      const share = (100 * javascriptMs) / (decodeMs + samplingMs + javascriptMs);
+      const times = [passes, decodeMs, samplingMs, javascriptMs].map((cell) => cell.toFixed(2));
+      const rate = formatNumber(tick.generatedTokensPerSecond, 0);
+      return `| ${model} | ${threads} | ${slots} | ${times.join(' | ')} | ${share.toFixed(1)}% | ${rate} |`;
+    }),
+    '',
   ];
 }
 

@@ -1,6 +1,7 @@
 import type { QuantilePoint } from '../load/statistics.js';
 import type { Metrics } from '../load/summary.js';
 import type { LoadOptions, Point } from '../scenarios/scenario.js';
+import type { TickProfile } from '../tick-profile.js';
 import type { MachineInfo } from './machine.js';
 
 /** One run of one scenario with one seed against one server: the unit everything in a report is computed from. */
@@ -74,6 +75,7 @@ export interface BenchResults {
   /** Short runs that `bench:smoke` compares with. */
   smoke?: RunResult[];
   schedulerMicro?: SchedulerMicroRow[];
+  ticks?: TickProfile[];
 }
 
 /** New runs replace old ones of the same subject, scenario and seed; the rest is kept. */

@@ -1,6 +1,6 @@
 import type { LlamaContext, LlamaModel } from 'node-llama-cpp';
 import type { Row, TickPlan, TickResult } from '../../../scheduler/index.js';
-import type { Engine, SlotAbilities, TickTimings } from '../engine.js';
+import type { Engine, SlotAbilities, SlotOperationReport, TickTimings } from '../engine.js';
 import { greedySampling, type SamplingParameters } from '../sampling-parameters.js';
 import {
   type NativeContext,
@@ -118,7 +118,10 @@ export class LlamaEngine implements Engine {
     const sampledTokens = await this.sample(plan.rows, sampledRows);
     const decodeMs = decodedMs - startedMs;
     const timings = { fillMs, decodeMs, samplingMs: performance.now() - decodedMs, operations: reports };
-    return { result: { outcome: 'decoded', sampledTokens, decodeMs, saves }, timings };
+    return {
+      result: { outcome: 'decoded', sampledTokens, decodeMs, saves, fileMs: fileMsOf(reports) },
+      timings,
+    };
   }
 
   /**
@@ -171,4 +174,8 @@ export class LlamaEngine implements Engine {
     );
     return tokens;
   }
+}
+
+function fileMsOf(reports: readonly SlotOperationReport[]): number {
+  return reports.reduce((sum, { kind, ms }) => (kind === 'copy' ? sum : sum + ms), 0);
 }
