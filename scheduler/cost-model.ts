@@ -41,10 +41,9 @@ const longestMs = 1e7;
 const forgetting = 0.1;
 /** A single call may look this many times slower than its cell at most: a scheduling hiccup is not a trend. */
 const outlierFactor = 4;
-/** So many calls in a row that take `outlierFactor` times their cell are no hiccup: everything has become slower. */
-const hiccupsInARow = 3;
-/** No call is faster than it can be: one that beats its cell by this much is believed at once, for all cells. */
-const speedUpFactor = 1.5;
+/** So many calls in a row that are off by this factor, all the same way, are no hiccup: the whole machine changed. */
+const shiftCalls = 3;
+const shiftFactor = 3;
 const ticksPerFit = 16;
 const fitSweeps = 40;
 /** How strongly a fit clings to the coefficients before it, in cells. */
@@ -76,7 +75,8 @@ export class CostModel {
   private readonly cells = new Map<number, Cell>();
   private fitted: CostCoefficients;
   private measurements = 0;
-  private hiccups = 0;
+  /** Calls in a row that were far slower (positive) or far faster (negative) than their cells. */
+  private shifts = 0;
   private relativeErrorMean = 0;
 
   constructor(start: CostCoefficients = unmeasuredCost) {
@@ -127,11 +127,12 @@ export class CostModel {
     const expectedMs = this.measuredMs(work);
     if (expectedMs === null) return;
     const ratio = measuredMs / expectedMs;
-    this.hiccups = ratio >= outlierFactor ? this.hiccups + 1 : 0;
-    if (this.hiccups === hiccupsInARow) {
-      this.hiccups = 0;
-      this.scaleCells(outlierFactor);
-    } else if (ratio * speedUpFactor < 1) this.scaleCells((1 + ratio) / 2);
+    const direction = ratio >= shiftFactor ? 1 : ratio <= 1 / shiftFactor ? -1 : 0;
+    this.shifts =
+      direction !== 0 && Math.sign(this.shifts) === direction ? this.shifts + direction : direction;
+    if (Math.abs(this.shifts) < shiftCalls) return;
+    this.shifts = 0;
+    this.scaleCells(shiftFactor ** direction);
   }
 
   private scaleCells(factor: number): void {

@@ -66,6 +66,16 @@ describe('CostModel', () => {
     expect(model.measuredMs(decode(8))! / costOf(decode(8))).toBeLessThan(1.5);
   });
 
+  it('keeps what it knows of other shapes through noise of one shape', () => {
+    const model = new CostModel();
+    for (let round = 0; round < 5; round += 1) for (const work of shapes) model.observe(work, costOf(work));
+    const noise = [0.55, 1.8, 0.6, 1, 2.5, 0.5, 1.2, 0.9];
+    for (let tick = 0; tick < 2_000; tick += 1)
+      model.observe(decode(1), costOf(decode(1)) * noise[tick % 8]!);
+    expect(model.measuredMs(decode(32))).toBeCloseTo(costOf(decode(32)), 5);
+    expect(model.predictMs(prefill(256)) / costOf(prefill(256))).toBeGreaterThan(0.7);
+  });
+
   it('stays finite and positive whatever it is fed', () => {
     const call = fc.tuple(
       fc.record({
