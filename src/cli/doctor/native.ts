@@ -25,9 +25,14 @@ export function judgeNativeBuild(build: NativeBuild, cores: number): Check {
     return warn(
       'native',
       finding,
-      `a source build adds OpenMP and this processor's own instructions, which speeds up decoding on several threads: ${buildAdvice()}`,
+      `a source build adds OpenMP and this processor's own instructions, which speeds up decoding on several threads${compilerCaveat(build)}: ${buildAdvice()}`,
     );
   return ok('native', finding);
+}
+
+/** Seen with GCC 12.2 and llama.cpp v0.5.0: the process dies with an illegal instruction in its first prefill. */
+function compilerCaveat({ instructions }: NativeBuild): string {
+  return instructions.includes('AMX_INT8') ? ' (not with GCC 12, which breaks the AMX kernels)' : '';
 }
 
 function buildAdvice(): string {
