@@ -92,10 +92,6 @@ export class CostModel {
     return this.relativeErrorMean;
   }
 
-  get isMeasured(): boolean {
-    return this.measurements > 0;
-  }
-
   predictMs(work: TickWork): number {
     const { perPassMs, perTokenMs, perSampledRowMs, perAttendedTokenMs } = this.fitted;
     return (

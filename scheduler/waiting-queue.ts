@@ -81,10 +81,6 @@ export class WaitingQueue {
     return this.of(priorityClass).fairShare;
   }
 
-  tenantsWaiting(priorityClass: PriorityClass): Iterable<string> {
-    return this.of(priorityClass).lines.keys();
-  }
-
   add(sequence: Sequence): void {
     this.of(sequence.spec.priorityClass).add(sequence);
     this.totalCount += 1;

@@ -21,6 +21,7 @@ beforeAll(async () => {
   const shape = { sequences: 4, contextSize: 256, batchSize: 64, threads: 1 };
   const context = await model.createContext({ ...shape, flashAttention: 'auto' });
   engine = await LlamaEngine.open(model, context, {
+    endTokens: new Set(),
     reusePrefixes: true,
     snapshots: { store, limitBytes: 1e9 },
   });

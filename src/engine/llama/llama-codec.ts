@@ -9,11 +9,11 @@ export class LlamaCodec implements TextCodec {
   private readonly model: LlamaModel;
   private readonly template: ChatTemplate;
 
-  constructor(model: LlamaModel) {
+  constructor(model: LlamaModel, vocabularySize: number) {
     const { tokens, fileInfo } = model;
     this.model = model;
     this.beginToken = tokens.shouldPrependBosToken ? tokens.bos : null;
-    this.vocabularySize = [...model.iterateAllTokens()].length;
+    this.vocabularySize = vocabularySize;
     const source = fileInfo.metadata.tokenizer?.chat_template;
     this.template = new ChatTemplate(source, tokens.bosString ?? '', tokens.eosString ?? '');
   }

@@ -45,13 +45,17 @@ export class LlamaEngine implements Engine {
   static async open(
     model: LlamaModel,
     context: LlamaContext,
-    options: { reusePrefixes: boolean; snapshots: { store: SnapshotStore; limitBytes: number } | null },
+    options: {
+      endTokens: ReadonlySet<number>;
+      reusePrefixes: boolean;
+      snapshots: { store: SnapshotStore; limitBytes: number } | null;
+    },
   ): Promise<LlamaEngine> {
     const store = options.snapshots?.store ?? null;
-    const { native } = openNativeContext(model, context);
+    const opened = openNativeContext(model, context);
     const shape = { contextTokens: context.contextSize, batchTokens: context.batchSize };
-    const probed = await probeSlots(native, shape, store);
-    return new LlamaEngine(model, context, store, {
+    const probed = await probeSlots(opened.native, shape, store);
+    return new LlamaEngine(opened, context, options.endTokens, store, {
       reusePrefixes: options.reusePrefixes && probed.canForgetTails,
       snapshotBytes: probed.canSave ? options.snapshots!.limitBytes : 0,
       operationCosts: probed.operationCosts,
@@ -59,13 +63,13 @@ export class LlamaEngine implements Engine {
   }
 
   private constructor(
-    model: LlamaModel,
+    { native, createSampler }: ReturnType<typeof openNativeContext>,
     context: LlamaContext,
+    endTokens: ReadonlySet<number>,
     snapshots: SnapshotStore | null,
     slotAbilities: SlotAbilities,
   ) {
     this.slotAbilities = slotAbilities;
-    const { native, createSampler } = openNativeContext(model, context);
     this.context = context;
     this.native = native;
     this.createSampler = createSampler;
@@ -74,7 +78,7 @@ export class LlamaEngine implements Engine {
     this.batchTokens = context.batchSize;
     this.snapshots = snapshots;
     this.operations = new SlotOperations(native, this, snapshots);
-    this.endTokens = new Set([...model.iterateAllTokens()].filter((token) => model.isEogToken(token)));
+    this.endTokens = endTokens;
   }
 
   openSampler(sequenceId: number, sampling: SamplingParameters, prompt: Uint32Array): void {

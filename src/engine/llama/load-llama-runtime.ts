@@ -53,14 +53,16 @@ export async function loadLlamaRuntime(options: LlamaRuntimeOptions): Promise<Mo
     directory: options.snapshotDirectory ?? null,
     limitBytes: options.snapshotBytes ?? null,
   });
+  const vocabulary = [...model.iterateAllTokens()];
   const engine = await LlamaEngine.open(model, context, {
+    endTokens: new Set(vocabulary.filter((token) => model.isEogToken(token))),
     // A sliding window has dropped what a cut tail would need again.
     reusePrefixes: windowTokens >= contextTokens,
     snapshots,
   });
   return {
     engine,
-    codec: new LlamaCodec(model),
+    codec: new LlamaCodec(model, vocabulary.length),
     name: basename(options.modelPath).replace(/\.gguf$/i, ''),
     sizeBytes: statSync(options.modelPath).size,
     threads,

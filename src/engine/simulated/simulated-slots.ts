@@ -3,7 +3,6 @@ import type { SaveReport, SlotOperation, TickPlan, TickResult } from '../../../s
 
 /** Bytes 0 to 255 are themselves. */
 export const simulatedEndToken = 256;
-export const simulatedBeginToken = 257;
 export const simulatedVocabularySize = 258;
 
 export const simulatedBytesPerToken = 1024;
