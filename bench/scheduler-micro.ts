@@ -3,7 +3,8 @@ import { Scheduler, type SequenceSpec, type TickPlan, type TickResult } from '..
 import { isMain } from './is-main.js';
 import { Random } from './load/random.js';
 import { mean, percentile, sorted } from './load/statistics.js';
-import { newestResultsFile, readResults, writeReport, writeResults } from './report/files.js';
+import { readResults, resultsFiles, writeReport, writeResults } from './report/files.js';
+import { machineInfo } from './report/machine.js';
 import { formatNumber } from './report/metrics.js';
 import type { SchedulerMicroRow } from './report/results.js';
 
@@ -136,7 +137,7 @@ export function runSchedulerMicro(argv: string[]): number {
       `${cells.map((cell, column) => formatNumber(cell, 0).padStart(column === 0 ? 6 : 8)).join(' ')}\n`,
     );
   });
-  const file = newestResultsFile();
+  const file = resultsFiles().find((each) => readResults(each).machine.cpu === machineInfo().cpu);
   if (values.save && file) {
     const results = { ...readResults(file), schedulerMicro: rows };
     writeResults(file, results);

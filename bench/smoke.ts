@@ -1,27 +1,29 @@
+import { existsSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { isMain } from './is-main.js';
 import { TargetError } from './load/endpoint.js';
 import type { Ratio } from './load/statistics.js';
 import { loadFlags, parseLoadOptions, UsageError } from './options.js';
-import { newResults, refreshCircumstances } from './peers/circumstances.js';
+import { differences, newResults, refreshCircumstances } from './peers/circumstances.js';
 import { compare } from './peers/comparison.js';
 import { PeerError, preparePeers } from './peers/prepare.js';
 import { QuietKeeper } from './peers/quiet.js';
 import { selectPeers } from './peers/specs.js';
 import { findModel } from './peers.js';
 import { judge, type RatioChange, type Verdict } from './regression.js';
-import { newestResultsFile, readResults, writeResults } from './report/files.js';
+import { readResults, resultsFiles, unusedResultsFile, writeResults } from './report/files.js';
 import { orientedRatio } from './report/markdown.js';
 import { formatNumber, metricHeading } from './report/metrics.js';
 import type { BenchResults } from './report/results.js';
 import { selectScenarios } from './scenarios/index.js';
+import type { LoadOptions } from './scenarios/scenario.js';
 
 const help = `npm run bench:smoke -- [--baseline] [--model FILE] [--threads 2]
 
   Runs chairlift and llama-server through three short scenarios (under 3 minutes) and compares their ratios with
-  those of the last committed results. Exit code 1 when something got worse beyond noise.
+  those of the last committed results of this machine. Exit code 1 when something got worse beyond noise.
 
-  --baseline   write these ratios into the newest results file, as what later runs are compared with
+  --baseline   write these runs into the results file of this machine: what later runs are compared with
 `;
 
 /** What must not get worse, as scenario and metric. */
@@ -33,7 +35,7 @@ const keyRatios = [
   ['shared-prefix-200', 'ttftP50Ms'],
   ['interference', 'itlP50Ms'],
   ['interference', 'itlP99Ms'],
-  ['interference', 'steadyTotalSeconds'],
+  ['interference', 'totalSeconds'],
 ] as const;
 
 const seeds = [1, 2, 3];
@@ -68,61 +70,88 @@ export async function runSmoke(argv: string[]): Promise<number> {
   }
 }
 
+function defaultOptions(): LoadOptions {
+  const defaults = Object.entries(loadFlags).map(([name, flag]) => [
+    name,
+    'default' in flag ? flag.default : undefined,
+  ]);
+  return parseLoadOptions(Object.fromEntries(defaults));
+}
+
 async function measure(modelPath: string, threads: number): Promise<BenchResults> {
-  const defaults = Object.fromEntries(
-    Object.entries(loadFlags).map(([name, flag]) => [name, 'default' in flag ? flag.default : undefined]),
-  );
-  const options = parseLoadOptions({
-    ...defaults,
-    seconds: '3',
-    'warmup-seconds': '1.5',
-    'output-tokens': '32',
-  });
+  const options = { ...defaultOptions(), seconds: 3, outputTokens: 32 };
   const binaries = await preparePeers((line) => process.stderr.write(`${line}\n`));
   const results = newResults(options, modelPath);
   const peers = selectPeers(['chairlift', 'llama-server']);
-  refreshCircumstances(results, peers, binaries, threads);
-  const scenarios = selectScenarios([...new Set(keyRatios.map(([scenario]) => scenario))]);
   const profile = { modelPath, slots: 32, threads };
-  const stop = AbortSignal.timeout(budgetMs);
+  refreshCircumstances(results, peers, binaries, profile);
+  // One window for all of them, so that the servers start once.
+  const scenarios = selectScenarios([...new Set(keyRatios.map(([scenario]) => scenario))]).map(
+    (scenario) => ({
+      ...scenario,
+      contextTokens: 2048,
+    }),
+  );
+  const deadlineMs = performance.now() + budgetMs;
   await compare(
-    { peers, scenarios, seeds, options, profile, binaries, resume: false, quiet: new QuietKeeper(0) },
+    {
+      peers,
+      scenarios,
+      seeds,
+      options,
+      profile,
+      binaries,
+      resume: false,
+      seedsFirst: true,
+      deadlineMs,
+      quiet: new QuietKeeper(0),
+    },
     results,
-    stop,
+    AbortSignal.timeout(budgetMs + 10_000),
     () => {},
   );
   return results;
 }
 
+/** The newest results of this machine, model and release; the load does not matter, smoke runs have their own. */
+function resultsOfThisMachine(measured: BenchResults): string | undefined {
+  return resultsFiles().find(
+    (file) => differences({ ...readResults(file), options: measured.options }, measured).length === 0,
+  );
+}
+
 function writeBaseline(measured: BenchResults): number {
-  const file = newestResultsFile();
-  if (!file)
-    throw new UsageError('There are no results to write a baseline into; run npm run bench:peers first.');
-  writeResults(file, { ...readResults(file), smoke: measured.runs });
-  process.stdout.write(`Wrote the baseline of bench:smoke into ${file}\n`);
+  const file = resultsOfThisMachine(measured) ?? unusedResultsFile();
+  const kept = existsSync(file) ? readResults(file) : { ...measured, options: defaultOptions(), runs: [] };
+  writeResults(file, { ...kept, smoke: measured.runs });
+  process.stdout.write(`Wrote the baseline of bench:smoke into ${file}; commit it.\n`);
   return 0;
 }
 
 function report(measured: BenchResults): number {
-  const file = newestResultsFile();
-  const committed = file ? readResults(file) : undefined;
-  const baseline = committed?.smoke ? { ...committed, runs: committed.smoke } : committed;
-  const changes = keyRatios.map(([scenario, metric]): RatioChange => {
-    const none: Ratio = { ratio: Number.NaN, lower: Number.NaN, upper: Number.NaN, count: 0 };
-    const before = baseline ? orientedRatio(baseline, scenario, metric) : none;
-    return { scenario, metric, before, now: orientedRatio(measured, scenario, metric) };
-  });
-  process.stdout.write(
-    `\nchairlift / llama-server, above 1 is better for chairlift; before: ${file ?? 'nothing'}\n`,
+  const file = resultsOfThisMachine(measured);
+  const baseline = file ? readResults(file).smoke : undefined;
+  const before = { ...measured, runs: baseline ?? [] };
+  const changes = keyRatios.map(
+    ([scenario, metric]): RatioChange => ({
+      scenario,
+      metric,
+      before: orientedRatio(before, scenario, metric),
+      now: orientedRatio(measured, scenario, metric),
+    }),
   );
-  if (committed && !committed.smoke) {
-    process.stdout.write('(no baseline of short runs in it: compared with its long runs; see --baseline)\n');
-  }
+  process.stdout.write('\nchairlift / llama-server, above 1 is better for chairlift; then -> now\n');
   for (const change of changes) process.stdout.write(`${describeChange(change)}\n`);
+  if (!baseline) {
+    const where = file ?? `results of this machine (${measured.machine.cpu}) and model`;
+    process.stdout.write(
+      `\nNothing to compare with: no baseline in ${where}. Write one with npm run bench:smoke -- --baseline\n`,
+    );
+    return 0;
+  }
   const worse = changes.filter((change) => judge(change) === 'worse');
-  process.stdout.write(
-    worse.length === 0 ? '\nNothing got worse beyond noise.\n' : `\n${worse.length} got worse.\n`,
-  );
+  const verdict = worse.length === 0 ? 'Nothing got worse beyond noise' : `${worse.length} got worse`;
+  process.stdout.write(`\n${verdict}, compared with ${file}.\n`);
   return worse.length === 0 ? 0 : 1;
 }
 

@@ -11,12 +11,13 @@ const slots = 32;
 const promptTokens = 64;
 const outputTokens = 48;
 
-/** Means over the ticks of a closed loop in which every slot decodes and nobody prefills. */
+/** Means over the ticks of a closed loop in which every client decodes and nobody prefills. */
 export interface TickProfile {
   model: string;
   threads: number;
+  /** Busy slots: one per client. */
   slots: number;
-  /** Ticks of pure decode with all slots busy, the others left out. */
+  /** Ticks of pure decode with that many busy, the others left out. */
   ticks: number;
   passes: number;
   decodeMs: number;
@@ -31,6 +32,7 @@ export async function profileTicks(
   modelPath: string,
   threads: number,
   requests: number,
+  clients = slots,
 ): Promise<TickProfile> {
   const runtime = await loadLlamaRuntime({
     modelPath,
@@ -50,19 +52,19 @@ export async function profileTicks(
     nowMs: () => performance.now(),
     onFault: (message) => process.stderr.write(`${message}\n`),
   });
-  await closedLoop(core, 2 * slots);
+  await closedLoop(core, 2 * clients, clients);
   ticks.length = 0;
   const startedMs = performance.now();
-  const generated = await closedLoop(core, requests);
+  const generated = await closedLoop(core, requests, clients);
   const seconds = (performance.now() - startedMs) / 1000;
   await core.close(0);
-  const full = ticks.filter(({ rows, tokens }) => rows === slots && tokens === slots);
+  const full = ticks.filter(({ rows, tokens }) => rows === clients && tokens === clients);
   const mean = (field: 'passes' | 'decodeMs' | 'samplingMs' | 'javascriptMs') =>
     full.reduce((sum, tick) => sum + tick[field], 0) / full.length;
   return {
     model: basename(modelPath),
     threads,
-    slots,
+    slots: clients,
     ticks: full.length,
     passes: mean('passes'),
     decodeMs: mean('decodeMs'),
@@ -73,7 +75,7 @@ export async function profileTicks(
 }
 
 /** @returns tokens generated */
-function closedLoop(core: LocalServingCore, requests: number): Promise<number> {
+function closedLoop(core: LocalServingCore, requests: number, clients: number): Promise<number> {
   let started = 0;
   let ended = 0;
   let generated = 0;
@@ -108,13 +110,14 @@ function closedLoop(core: LocalServingCore, requests: number): Promise<number> {
         },
       );
     };
-    for (let client = 0; client < slots; client += 1) startNext();
+    for (let client = 0; client < clients; client += 1) startNext();
   });
 }
 
 if (isMain(import.meta.url)) {
-  const [modelPath, threads = '2'] = process.argv.slice(2);
-  if (modelPath === undefined) throw new Error('usage: tsx bench/tick-profile.ts MODEL [THREADS]');
-  process.stdout.write(`${JSON.stringify(await profileTicks(modelPath, Number(threads), 160), null, 2)}\n`);
+  const [modelPath, threads = '2', clients = `${slots}`] = process.argv.slice(2);
+  if (modelPath === undefined) throw new Error('usage: tsx bench/tick-profile.ts MODEL [THREADS [CLIENTS]]');
+  const profile = await profileTicks(modelPath, Number(threads), 5 * Number(clients) + 5, Number(clients));
+  process.stdout.write(`${JSON.stringify(profile, null, 2)}\n`);
   process.exit(0);
 }

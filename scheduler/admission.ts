@@ -5,6 +5,8 @@ import type { SequenceSpec } from './sequence-spec.js';
 export type Rejection =
   /** Prompt plus completion exceed the slot's window. */
   | { reason: 'window'; promptTokens: number; maxTokens: number; limit: number }
+  /** More at once than an empty line and all slots can take. */
+  | { reason: 'never'; choices: number; promptTokens: number }
   | { reason: 'waiting'; waiting: number; limit: number }
   | { reason: 'waiting-tokens'; waitingTokens: number; limit: number };
 
@@ -30,7 +32,19 @@ export function admit(
     }
     promptTokens += prompt.length;
   }
-  const waiting = line.waiting + specs.length;
+  const rejection = admitToLine(specs.length, promptTokens, line, config);
+  const emptyLine = { waiting: 0, waitingTokens: 0, freeSlots: config.slotCount };
+  if (!rejection || !admitToLine(specs.length, promptTokens, emptyLine, config)) return rejection;
+  return { reason: 'never', choices: specs.length, promptTokens };
+}
+
+function admitToLine(
+  choices: number,
+  promptTokens: number,
+  line: LineState,
+  config: SchedulerConfig,
+): Rejection | null {
+  const waiting = line.waiting + choices;
   if (waiting > config.maxWaiting + line.freeSlots) {
     return { reason: 'waiting', waiting: line.waiting, limit: config.maxWaiting };
   }

@@ -9,7 +9,8 @@ const horizonTicks = 64;
 
 /**
  * Closes holes between busy slots: each costs a pass per tick, and a move costs one copy. The top sequence goes to the
- * lowest hole, so repeated moves end with the busy slots dense from 0.
+ * lowest hole, so repeated moves end with the busy slots dense from 0. One move alone may save nothing (two runs far apart
+ * become one only with the last of several), so it is weighed together with those that would follow it.
  */
 export class Compaction {
   private ticksWithHole = 0;
@@ -25,10 +26,7 @@ export class Compaction {
     this.ticksWithHole += 1;
     const { owner, kvTokens } = slots[top]!;
     if (this.ticksWithHole <= patienceTicks || !owner || !canMove(owner, kvTokens)) return null;
-    const savedPasses = runsOf(slots) - runsOf(slots, { from: top, to: hole });
-    const remainingTicks = Math.min(horizonTicks, owner.spec.maxTokens - owner.generatedTokens);
-    if (savedPasses * costs.passMs * remainingTicks <= costs.copyMs) return null;
-    return { sequence: owner, toSlot: hole };
+    return movesPay(slots, costs) ? { sequence: owner, toSlot: hole } : null;
   }
 }
 
@@ -36,9 +34,25 @@ function canMove(sequence: Sequence, kvTokens: number | null): boolean {
   return sequence.isSettled && sequence.pendingTokens === 1 && kvTokens === sequence.computedTokens;
 }
 
-/** Runs of neighbouring busy slots, each a pass of its own; as if a move had been made. */
-function runsOf(slots: readonly Slot[], move?: { from: number; to: number }): number {
-  const isBusy = (index: number) =>
-    index === move?.to || (index !== move?.from && index >= 0 && slots[index]!.owner !== null);
-  return slots.filter((_, index) => isBusy(index) && !isBusy(index - 1)).length;
+/** Whether the first move, or the first few together, save more passes than their copies cost. */
+function movesPay(slots: readonly Slot[], costs: SlotCosts): boolean {
+  const busy = slots.map(({ owner }) => owner !== null);
+  const passes = runsOf(busy);
+  let remainingTicks = horizonTicks;
+  for (let moves = 1; ; moves += 1) {
+    const from = busy.lastIndexOf(true);
+    const to = busy.indexOf(false);
+    if (to > from) return false;
+    busy[from] = false;
+    busy[to] = true;
+    const { spec, generatedTokens } = slots[from]!.owner!;
+    remainingTicks = Math.min(remainingTicks, spec.maxTokens - generatedTokens);
+    const savedPasses = passes - runsOf(busy);
+    if (savedPasses * costs.passMs * remainingTicks > moves * costs.copyMs) return true;
+  }
+}
+
+/** Runs of neighbouring busy slots, each a pass of its own. */
+function runsOf(busy: readonly boolean[]): number {
+  return busy.filter((isBusy, index) => isBusy && !busy[index - 1]).length;
 }

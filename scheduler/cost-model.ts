@@ -39,6 +39,9 @@ const shortestMs = 0.001;
 const longestMs = 1e7;
 /** Weight of a new measurement in the mean of its cell. */
 const forgetting = 0.1;
+/** Nothing makes a call faster than the machine is: one so much faster than its cell counts more. */
+const fasterFactor = 1.5;
+const fasterWeight = 0.5;
 /** A single call may look this many times slower than its cell at most: a scheduling hiccup is not a trend. */
 const outlierFactor = 4;
 /** So many calls in a row that are off by this factor, all the same way, are no hiccup: the whole machine changed. */
@@ -144,7 +147,8 @@ export class CostModel {
       return;
     }
     cell.count += 1;
-    const weight = Math.max(forgetting, 1 / cell.count);
+    const isFaster = measuredMs * fasterFactor < cell.measuredMs;
+    const weight = Math.max(isFaster ? fasterWeight : forgetting, 1 / cell.count);
     cell.measuredMs += weight * (Math.min(measuredMs, outlierFactor * cell.measuredMs) - cell.measuredMs);
     cell.features.forEach((value, index) => {
       cell.features[index] = value + weight * (features[index]! - value);
@@ -208,7 +212,7 @@ function bounded(coefficients: CostCoefficients): CostCoefficients {
 }
 
 /** Shapes that behave alike: rows, other tokens and attention by powers of two, passes exactly up to 4. */
-function cellKey({ passes, tokens, sampledRows, attendedTokens }: TickWork): number {
+export function cellKey({ passes, tokens, sampledRows, attendedTokens }: TickWork): number {
   const rows = sampledRows <= 2 ? sampledRows : 2 + magnitude(sampledRows - 1);
   const key = Math.min(passes, 4) * 32 + rows;
   return (key * 64 + magnitude(tokens - sampledRows)) * 64 + magnitude(attendedTokens / 256);

@@ -5,6 +5,10 @@ export type FinishReason = 'stop' | 'length' | 'cancelled' | 'expired' | 'error'
 export type SchedulerEvent =
   /** A waiting sequence got a slot. */
   | { type: 'started'; sequenceId: number; slot: number; waitMs: number }
+  /** A running sequence waits again, because one of a higher class, which starts next, needs its slot. */
+  | { type: 'preempted'; sequenceId: number; forSequenceId: number }
+  /** A preempted sequence got a slot and goes on where it was. */
+  | { type: 'resumed'; sequenceId: number; slot: number }
   /** `index` counts the sequence's delivered tokens from 0. An end token is not delivered. */
   | { type: 'token'; sequenceId: number; token: number; index: number }
   /** The last event of a sequence; it holds no slot any more. */

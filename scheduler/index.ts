@@ -10,6 +10,8 @@ export {
 export { type CostCoefficients, CostModel, workOf } from './cost-model.js';
 export type { FinishedEvent, FinishReason, SchedulerEvent } from './events.js';
 export { defaultOperationCosts, type OperationCosts } from './operation-costs.js';
+export { type OverflowPlace, OverflowQueue, overflowCost, StartTimes } from './overflow-order.js';
+export { type LineView, type Newcomer, OverflowPolicy } from './overflow-policy.js';
 export { countPasses } from './pass-count.js';
 export { type SchedulingPolicy, throughputFirst } from './policy.js';
 export {
@@ -22,7 +24,8 @@ export {
   writtenSlot,
 } from './ports.js';
 export { type PlannedTick, Scheduler } from './scheduler.js';
-export { type PriorityClass, priorityClasses, type SequenceSpec } from './sequence-spec.js';
-export type { SchedulerStats } from './stats.js';
+export { classRank, type PriorityClass, priorityClasses, type SequenceSpec } from './sequence-spec.js';
+export type { PreemptionCounts, SchedulerStats } from './stats.js';
 export { TickCosts } from './tick-costs.js';
+export type { TtftTargets } from './tick-planner.js';
 export type { TickWork } from './tick-work.js';

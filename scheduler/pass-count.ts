@@ -1,4 +1,8 @@
-import type { Row } from './ports.js';
+/** As much of a row as decides about passes. */
+export interface RowShape {
+  slot: number;
+  tokens: { readonly length: number };
+}
 
 /**
  * How many passes over the weights llama.cpp makes for these rows (`llama_batch_allocr::split_equal`, sequential):
@@ -6,7 +10,7 @@ import type { Row } from './ports.js';
  * the shortest has and as fit into the batch size.
  * @param rows ascending by slot
  */
-export function countPasses(rows: readonly Pick<Row, 'slot' | 'tokens'>[], batchTokens: number): number {
+export function countPasses(rows: readonly RowShape[], batchTokens: number): number {
   const remaining = rows.map((row) => row.tokens.length);
   let passes = 0;
   let lowest = 0;

@@ -85,7 +85,13 @@ export interface TickPlan {
 export type TickResult =
   /** `sampledTokens[i]` belongs to `rows[i]`; -1 where the row was not sampled or sampling gave nothing. */
   (
-    | { outcome: 'decoded'; sampledTokens: readonly number[]; decodeMs: number }
+    | {
+        outcome: 'decoded';
+        sampledTokens: readonly number[];
+        /** By index of the row, where it is known why sampling gave nothing. */
+        samplingErrors?: ReadonlyMap<number, string>;
+        decodeMs: number;
+      }
     /** Nothing was decoded: these slots could not be brought into the planned state and are now empty. */
     | { outcome: 'slots-lost'; slots: readonly number[] }
     /** The decode call failed; what the planned slots hold is unknown. */

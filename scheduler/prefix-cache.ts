@@ -6,7 +6,7 @@ import type { SlotOperation, TickPlan, TickResult } from './ports.js';
 import { PrefixIndex } from './prefix-index.js';
 import { ReuseRate } from './reuse-rate.js';
 import type { Sequence } from './sequence.js';
-import { priorityClasses, type SequenceSpec } from './sequence-spec.js';
+import { classRank } from './sequence-spec.js';
 import type { Slot } from './slot.js';
 import { type Offer, type PrefixSource, restMs } from './slot-choice.js';
 import type { SlotCosts } from './slot-costs.js';
@@ -54,9 +54,9 @@ export class PrefixCache {
     this.stats.evictions[reason] += 1;
   }
 
-  /** Everything that holds the beginning of the prompt now, and how much of it may be used. */
-  offers(spec: SequenceSpec): Offer[] {
-    return this.matches(spec).map(([holder, shared]) => ({
+  /** Everything that holds the beginning of its tokens now, and how much of it may be used. */
+  offers(sequence: Sequence): Offer[] {
+    return this.matches(sequence).map(([holder, shared]) => ({
       holder,
       tokens: Math.min(shared, availableTokens(holder)),
     }));
@@ -67,25 +67,26 @@ export class PrefixCache {
     return holder.kind === 'slot' || this.planned.mayRestoreInto(slot.index);
   }
 
-  /** Whether someone of the same or a higher class computes so much more of the prompt that copying it is cheaper. */
+  /** Whether someone of the same or a higher class computes so much more of its tokens that copying it is cheaper. */
   isWorthWaiting(sequence: Sequence, costMs: number): boolean {
-    const { prompt, priorityClass } = sequence.spec;
-    const rank = priorityClasses.indexOf(priorityClass);
+    const knownTokens = sequence.known().length;
+    const rank = classRank(sequence.spec);
     // Who waits already does not give up for a small change of the estimates.
     const bringMs = this.costs.copyMs + (sequence.waitedForPrefix ? 0 : this.costs.passMs);
-    return this.matches(sequence.spec).some(([holder, shared]) => {
+    return this.matches(sequence).some(([holder, shared]) => {
       if (holder.kind === 'snapshot' || !holder.owner || holder.owner === sequence) return false;
       const { computedTokens, spec } = holder.owner;
-      if (computedTokens >= shared || priorityClasses.indexOf(spec.priorityClass) > rank) return false;
-      return restMs(prompt.length, shared, this.costs) + bringMs < costMs;
+      if (computedTokens >= shared || classRank(spec) > rank) return false;
+      return restMs(knownTokens, shared, this.costs) + bringMs < costMs;
     });
   }
 
   /** Plans what fills the slot from the source; from now on the slot promises the whole prompt. */
   bring(slot: Slot, sequence: Sequence, chosen: PrefixSource): void {
     const source = chosen.kind === 'copy' ? this.publish(chosen, slot) : chosen;
-    this.record(sequence, source.kind, source.tokens);
-    this.reuse.asked(sequence.spec.cacheSalt, sequence.spec.prompt);
+    const isResumed = sequence.preemptions > 0;
+    if (!isResumed) this.record(sequence, source.kind, source.tokens);
+    this.reuse.asked(sequence.spec.cacheSalt, sequence.known());
     if (source.kind !== 'in-place') slot.uses = 1;
     if (source.kind === 'in-place') this.eviction.used(slot);
     else if (source.kind === 'copy') {
@@ -94,6 +95,7 @@ export class PrefixCache {
       slot.kvTokens = source.tokens;
     } else if (source.kind === 'snapshot') {
       this.eviction.used(source.snapshot);
+      if (isResumed) source.snapshot.uses = 1;
       this.snapshots.restoring(source.snapshot);
       this.planned.restore(slot.index, source.snapshot.id, source.tokens);
       slot.kvTokens = source.tokens;
@@ -112,6 +114,20 @@ export class PrefixCache {
     slot.cached = this.reusePrefixes ? tokens : noTokens;
     this.index.insert(slot.cacheSalt, slot, slot.cached);
     this.eviction.refresh(slot);
+  }
+
+  /**
+   * The owner comes back for all that the slot holds: parks it if that is cheaper than computing it again.
+   * @returns whether it is parked
+   */
+  park(slot: Slot): boolean {
+    const { cached } = slot;
+    const recomputeMs = this.lostPrefillMs(slot, 0);
+    if (recomputeMs <= this.costs.saveMs(cached.length) + this.costs.restoreMs(cached.length)) return false;
+    const snapshot = this.save(slot, cached, recomputeMs);
+    // As valuable as one that is used for certain.
+    if (snapshot) snapshot.uses = Math.ceil(1 / this.reuse.rate);
+    return snapshot !== null;
   }
 
   /** Gives up what a free slot caches beyond its first `keptTokens`, as a snapshot if that is expected to pay. */
@@ -169,10 +185,10 @@ export class PrefixCache {
     }
   }
 
-  /** The last token of a prompt is always computed, because its logits are needed. */
-  private matches({ prompt, cacheSalt }: SequenceSpec): [Slot | Snapshot, number][] {
+  /** The last known token is always computed, because its logits are needed. */
+  private matches(sequence: Sequence): [Slot | Snapshot, number][] {
     if (!this.reusePrefixes) return [];
-    return [...this.index.match(cacheSalt, prompt.subarray(0, prompt.length - 1))];
+    return [...this.index.match(sequence.spec.cacheSalt, sequence.known().subarray(0, -1))];
   }
 
   /** A prefix that is copied again and again is cheaper as a snapshot: restoring moves used cells only. */

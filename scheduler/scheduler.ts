@@ -8,11 +8,12 @@ import { defaultOperationCosts } from './operation-costs.js';
 import { countPasses } from './pass-count.js';
 import { type SchedulingPolicy, throughputFirst } from './policy.js';
 import { type Row, type SchedulerConfig, type TickPlan, type TickResult, writtenSlot } from './ports.js';
+import { chooseVictim, maxPreemptionsPerTick, stayTokens } from './preemption.js';
 import { Sequence } from './sequence.js';
 import type { SequenceSpec } from './sequence-spec.js';
 import { SlotCosts } from './slot-costs.js';
 import { SlotPool } from './slot-pool.js';
-import type { SchedulerStats } from './stats.js';
+import type { PreemptionCounts, SchedulerStats } from './stats.js';
 import { TickCosts } from './tick-costs.js';
 import { assertRows, layOutRows } from './tick-planner.js';
 import { TickSharing } from './tick-sharing.js';
@@ -44,6 +45,7 @@ export class Scheduler {
   private inFlight: TickPlan | null = null;
   private ticks = 0;
   private starts = 0;
+  private readonly preemptions: PreemptionCounts = { saved: 0, left: 0 };
   private readonly sharing: TickSharing;
   private readonly compaction = new Compaction();
   /** Fed by every tick; a calibration may feed it before the first one. */
@@ -103,7 +105,9 @@ export class Scheduler {
     invariant(this.inFlight === null, () => 'planned a tick while one is in flight');
     for (const sequence of this.queue.takeExpired(nowMs)) this.close(sequence, 'expired', null);
     this.settleWaiting();
+    const firstNewRank = this.starts;
     this.startWaiting(nowMs);
+    this.preemptForWaiting(nowMs, firstNewRank);
     const move = this.compaction.choose(this.pool.slots, this.slotCosts);
     if (move) this.pool.move(move.sequence, move.toSlot);
     const shares = this.sharing.share(this.runningBySlot(), nowMs);
@@ -137,7 +141,7 @@ export class Scheduler {
         () => 'sampled tokens do not match the rows',
       );
       plan.rows.forEach((row, index) => {
-        this.applyRow(row, result.sampledTokens[index]!);
+        this.applyRow(row, result.sampledTokens[index]!, result.samplingErrors?.get(index));
       });
     } else if (result.outcome === 'slots-lost') this.applyLostSlots(plan, result.slots);
     else this.applyFailure(plan, result.message);
@@ -184,6 +188,7 @@ export class Scheduler {
       cachedSlots: cachedCount,
       emptySlots: freeCount - cachedCount,
       cache: this.pool.cacheStats(),
+      preemptions: this.preemptions,
       itlTargetMs: this.sharing.itlTargetMs,
       costs: this.costs.summary(),
     };
@@ -197,19 +202,43 @@ export class Scheduler {
     while (this.pool.freeCount > 0) {
       const sequence = this.queue.next();
       if (!sequence) return;
-      this.queue.remove(sequence);
-      const { slot, inPlaceTokens } = this.pool.acquire(sequence);
-      sequence.start(slot.index, this.starts, inPlaceTokens);
-      this.starts += 1;
-      this.running.add(sequence);
-      this.settle(sequence);
-      this.pendingEvents.push({
-        type: 'started',
-        sequenceId: sequence.spec.id,
-        slot: slot.index,
-        waitMs: nowMs - sequence.arrivalMs,
-      });
+      this.start(sequence, nowMs);
     }
+  }
+
+  /** @param firstNewRank who got its slot in this tick keeps it */
+  private preemptForWaiting(nowMs: number, firstNewRank: number): void {
+    const mayLeave = (sequence: Sequence) =>
+      sequence.startRank < firstNewRank && this.pool.mayLeave(sequence);
+    for (let count = 0; count < maxPreemptionsPerTick && this.pool.hasOperationTime; count += 1) {
+      const waiting = this.queue.highest();
+      const victim = waiting && chooseVictim(this.running, waiting, mayLeave);
+      if (!victim) return;
+      this.preempt(victim, waiting.spec.id);
+      this.start(waiting, nowMs);
+    }
+  }
+
+  private preempt(sequence: Sequence, forSequenceId: number): void {
+    const isSaved = this.pool.preempt(sequence);
+    this.preemptions[isSaved ? 'saved' : 'left'] += 1;
+    this.running.delete(sequence);
+    sequence.preempt(stayTokens(sequence.preemptions));
+    this.queue.add(sequence);
+    this.pendingEvents.push({ type: 'preempted', sequenceId: sequence.spec.id, forSequenceId });
+  }
+
+  private start(sequence: Sequence, nowMs: number): void {
+    this.queue.remove(sequence);
+    const { slot, inPlaceTokens } = this.pool.acquire(sequence);
+    const waitMs = nowMs - sequence.arrivalMs;
+    const got = { sequenceId: sequence.spec.id, slot: slot.index };
+    const isResumed = sequence.hasStarted;
+    this.pendingEvents.push(isResumed ? { type: 'resumed', ...got } : { type: 'started', ...got, waitMs });
+    sequence.start(slot.index, this.starts, inPlaceTokens);
+    this.starts += 1;
+    this.running.add(sequence);
+    this.settle(sequence);
   }
 
   /** Those that wait for a prefix others compute, or for time to bring theirs, look again. */
@@ -218,7 +247,7 @@ export class Scheduler {
   }
 
   private settle(sequence: Sequence): void {
-    if (!this.pool.settle(sequence, this.isDecoding())) return;
+    if (!this.pool.settle(sequence, this.isDecoding()) || sequence.preemptions > 0) return;
     const { prompt } = sequence.spec;
     this.charge(sequence, (prompt.length - sequence.cachedTokens) * promptTokenWeight);
   }
@@ -228,15 +257,15 @@ export class Scheduler {
     return false;
   }
 
-  private applyRow(row: Row, token: number): void {
+  private applyRow(row: Row, token: number, samplingError = 'no token could be sampled'): void {
     const slot = this.pool.slots[row.slot]!;
     const sequence = slot.owner!;
-    sequence.computedTokens += row.tokens.length;
+    sequence.advance(row.tokens.length);
     sequence.failedTicks = 0;
     slot.kvTokens = sequence.computedTokens;
     if (!row.sample || sequence.endingReason) return;
     if (token < 0) {
-      this.close(sequence, 'error', 'no token could be sampled');
+      this.close(sequence, 'error', samplingError);
       return;
     }
     sequence.generatedTokens += 1;

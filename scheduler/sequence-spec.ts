@@ -2,6 +2,11 @@
 export const priorityClasses = ['interactive', 'standard', 'batch'] as const;
 export type PriorityClass = (typeof priorityClasses)[number];
 
+/** 0 for the highest class. */
+export function classRank({ priorityClass }: { priorityClass: PriorityClass }): number {
+  return priorityClasses.indexOf(priorityClass);
+}
+
 /** One choice of one request, as it enters the scheduler. */
 export interface SequenceSpec {
   /** Unique for the life of the scheduler. */
@@ -16,6 +21,6 @@ export interface SequenceSpec {
   tenant: string;
   /** KV is shared only between sequences of the same salt (vLLM's `cache_salt`). */
   cacheSalt: string;
-  /** Absolute time at which it is dropped if it still waits; null: never. */
+  /** Absolute time at which it is dropped if it has not started yet; null: never. */
   deadlineMs: number | null;
 }

@@ -3,8 +3,8 @@ import type { FinishReason } from './events.js';
 import type { SequenceSpec } from './sequence-spec.js';
 
 /**
- * waiting -> running -> finished, or waiting -> finished. A running sequence is prefilling until the first token is
- * sampled. "Sequence" and `computedTokens` as in vLLM.
+ * waiting -> running -> finished, or waiting -> finished; preemption leads from running back to waiting. A running
+ * sequence is prefilling until the first token is sampled. "Sequence" and `computedTokens` as in vLLM.
  */
 export type SequenceState = 'waiting' | 'running' | 'finished';
 
@@ -14,12 +14,15 @@ export class Sequence {
   readonly arrivalMs: number;
   state: SequenceState = 'waiting';
   slot: number | null = null;
-  /** Rank in which sequences got their slots; prefill is given in this order. */
+  /** Rank in which sequences got their slots; -1: it never had one. */
   startRank = -1;
   /** Tokens whose KV is in the slot. */
   computedTokens = 0;
+  /** Prompt tokens that it never had to compute. */
   cachedTokens = 0;
   generatedTokens = 0;
+  /** How often it had to give up its slot. */
+  preemptions = 0;
   /** Consecutive decode calls with this sequence that failed. */
   failedTicks = 0;
   /** Whether it is known what it starts from; until then it holds its slot without computing. */
@@ -29,6 +32,8 @@ export class Sequence {
   /** Set when it must end but its row is in flight. */
   endingReason: FinishReason | null = null;
   private tokens: Uint32Array;
+  private staysUntilTokens = 0;
+  private hasComputed = false;
   private knownTokens: number;
 
   constructor(spec: SequenceSpec, arrivalMs: number) {
@@ -52,22 +57,54 @@ export class Sequence {
     return this.spec.prompt.length + this.spec.maxTokens;
   }
 
-  /** @param inPlaceTokens first tokens of the prompt whose KV the slot happens to hold */
+  get hasStarted(): boolean {
+    return this.startRank >= 0;
+  }
+
+  get isPreemptible(): boolean {
+    return this.isSettled && this.generatedTokens >= this.staysUntilTokens;
+  }
+
+  /** A view of everything known: the prompt and what was generated. */
+  known(): Uint32Array {
+    return this.tokens.subarray(0, this.knownTokens);
+  }
+
+  /** @param inPlaceTokens first of the known tokens whose KV the slot happens to hold */
   start(slot: number, rank: number, inPlaceTokens: number): void {
     invariant(this.state === 'waiting', () => `sequence ${this.spec.id} started while ${this.state}`);
     this.state = 'running';
     this.slot = slot;
+    if (!this.hasStarted) {
+      this.tokens = new Uint32Array(this.windowTokens);
+      this.tokens.set(this.spec.prompt);
+    }
     this.startRank = rank;
     this.computedTokens = inPlaceTokens;
-    this.tokens = new Uint32Array(this.windowTokens);
-    this.tokens.set(this.spec.prompt);
+  }
+
+  /** Back into the line, with all of its tokens. @param stayTokens that it will then generate before the next time */
+  preempt(stayTokens: number): void {
+    invariant(this.state === 'running', () => `sequence ${this.spec.id} preempted while ${this.state}`);
+    this.state = 'waiting';
+    this.slot = null;
+    this.isSettled = false;
+    this.waitedForPrefix = false;
+    this.staysUntilTokens = this.generatedTokens + stayTokens;
+    this.preemptions += 1;
   }
 
   /** From now on it is computed, beginning after what the slot is given. */
   settle(cachedTokens: number): void {
     this.isSettled = true;
     this.computedTokens = cachedTokens;
-    this.cachedTokens = cachedTokens;
+    if (!this.hasComputed) this.cachedTokens = cachedTokens;
+  }
+
+  /** So many more tokens are in the slot. */
+  advance(tokens: number): void {
+    this.computedTokens += tokens;
+    this.hasComputed = true;
   }
 
   append(token: number): void {
@@ -89,5 +126,6 @@ export class Sequence {
   forgetComputed(): void {
     this.computedTokens = 0;
     this.cachedTokens = 0;
+    this.hasComputed = true;
   }
 }

@@ -70,16 +70,16 @@ export class SlotPool {
    */
   settle(sequence: Sequence, isDecoding: boolean): boolean {
     const slot = this.slots[sequence.slot!]!;
-    const promptTokens = sequence.spec.prompt.length;
-    const offers = this.cache.offers(sequence.spec).filter(({ holder }) => this.cache.canFill(slot, holder));
-    const imported = cheapestImport(offers, promptTokens, this.costs);
-    const { source, costMs } = cheapestSource(imported, sequence.computedTokens, promptTokens, this.costs);
+    const knownTokens = sequence.known().length;
+    const offers = this.cache.offers(sequence).filter(({ holder }) => this.cache.canFill(slot, holder));
+    const imported = cheapestImport(offers, knownTokens, this.costs);
+    const { source, costMs } = cheapestSource(imported, sequence.computedTokens, knownTokens, this.costs);
     if (this.cache.isWorthWaiting(sequence, costMs)) {
       sequence.waitedForPrefix = true;
       return false;
     }
     const { planned } = this.cache;
-    const bringMs = costMs - restMs(promptTokens, source.tokens, this.costs);
+    const bringMs = costMs - restMs(knownTokens, source.tokens, this.costs);
     const isOverBudget = planned.totalMs > 0 && planned.totalMs + bringMs > operationBudgetMs;
     if (isDecoding && bringMs > 0 && isOverBudget) return false;
     planned.totalMs += bringMs;
@@ -98,6 +98,23 @@ export class SlotPool {
     this.freeSlots += 1;
     const isHeld = slot.kvTokens !== null && slot.kvTokens >= sequence.computedTokens;
     this.cache.keep(slot, isHeld ? sequence.computed() : noTokens);
+  }
+
+  /** Whether no operation planned for this tick fills its slot. */
+  mayLeave({ slot }: Sequence): boolean {
+    return this.cache.planned.maySave(slot!);
+  }
+
+  /** There is time for another operation in the next tick. */
+  get hasOperationTime(): boolean {
+    return this.cache.planned.totalMs < operationBudgetMs;
+  }
+
+  /** The owner has to wait; what it computed is parked if that pays, else it stays as cache. @returns whether it was parked */
+  preempt(sequence: Sequence): boolean {
+    const slot = this.slots[sequence.slot!]!;
+    this.release(sequence);
+    return this.cache.park(slot);
   }
 
   /** The sequence goes on in a free slot; the one it leaves keeps the KV as cache. */
@@ -154,8 +171,9 @@ export class SlotPool {
 
   private cheapestSlot(sequence: Sequence): { slot: Slot; inPlaceTokens: number } {
     const { spec } = sequence;
-    const offers = this.cache.offers(spec);
-    const imported = cheapestImport(offers, spec.prompt.length, this.costs);
+    const knownTokens = sequence.known().length;
+    const offers = this.cache.offers(sequence);
+    const imported = cheapestImport(offers, knownTokens, this.costs);
     const held = new Map(offers.map(({ holder, tokens }) => [holder, tokens]));
     // A pass more per tick, until compaction closes the hole by a copy.
     const holeMs = Math.min(this.costs.passMs * spec.maxTokens, this.costs.copyMs);
@@ -163,7 +181,7 @@ export class SlotPool {
     for (const slot of this.slots) {
       if (slot.owner !== null) continue;
       const inPlaceTokens = held.get(slot) ?? 0;
-      const { source, costMs } = cheapestSource(imported, inPlaceTokens, spec.prompt.length, this.costs);
+      const { source, costMs } = cheapestSource(imported, inPlaceTokens, knownTokens, this.costs);
       const lossMs = this.cache.lossMs(slot, source.kind === 'in-place' ? inPlaceTokens : 0);
       const totalMs = costMs + lossMs + extraPasses(this.slots, slot.index) * holeMs;
       if (cheapest === null || totalMs < cheapest.totalMs) cheapest = { slot, inPlaceTokens, totalMs };

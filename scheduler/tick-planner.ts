@@ -1,7 +1,9 @@
 import { invariant } from './assert.js';
+import { countPasses } from './pass-count.js';
 import type { Row, SchedulerConfig, SlotOperation } from './ports.js';
+import { minimumChunkTokens } from './prefill-budget.js';
 import type { Sequence } from './sequence.js';
-import type { PriorityClass } from './sequence-spec.js';
+import { classRank, type PriorityClass } from './sequence-spec.js';
 import type { Slot } from './slot-pool.js';
 
 /** Milliseconds from arrival to first token after which a sequence of the class counts as late. */
@@ -29,8 +31,47 @@ export function shareTokens(
 }
 
 /**
- * Most urgent first: highest response ratio, time in the system over work left (HRRN, Brinch Hansen 1971), so short
- * prompts go first and long ones cannot be passed for ever. Being late for its class's target multiplies the ratio.
+ * A tick cuts at most one prompt short. If a still shorter chunk, as long as another prompt's, goes through the same
+ * passes as that one (neighbouring slots), the passes of its own are saved: what is left out joins a later chunk of the
+ * prompt, provided it needs no more chunks for that. Cutting a prompt that this tick would finish never pays: it would
+ * wait for a whole tick to save one pass.
+ * @param running ascending by slot
+ * @param shares tokens of each, by `shareTokens`; changed in place
+ */
+export function fuseChunks(
+  running: readonly Sequence[],
+  shares: Map<Sequence, number>,
+  prefillTokens: number,
+  batchTokens: number,
+): void {
+  const riding = running.filter((sequence) => shares.has(sequence));
+  const cut = riding.find((sequence) => shares.get(sequence)! < sequence.pendingTokens);
+  if (!cut) return;
+  const share = shares.get(cut)!;
+  const chunksAfter = (tokens: number) => Math.ceil((cut.pendingTokens - tokens) / prefillTokens);
+  const passesWith = (tokens: number) =>
+    countPasses(
+      riding.map((each) => ({
+        slot: each.slot!,
+        tokens: { length: each === cut ? tokens : shares.get(each)! },
+      })),
+      batchTokens,
+    );
+  let fewest = passesWith(share);
+  const candidates = new Set(shares.values());
+  for (const tokens of [...candidates].sort((left, right) => right - left)) {
+    if (tokens >= share || tokens < minimumChunkTokens || chunksAfter(tokens) > chunksAfter(share)) continue;
+    const passes = passesWith(tokens);
+    if (passes >= fewest) continue;
+    fewest = passes;
+    shares.set(cut, tokens);
+  }
+}
+
+/**
+ * A higher class first, until a lower one is late; of equals the most urgent first: highest response ratio, time in the
+ * system over work left (HRRN, Brinch Hansen 1971), so short prompts go first and long ones cannot be passed for ever.
+ * Being late for its class's target multiplies the ratio.
  */
 export function orderPrefills(
   prefilling: readonly Sequence[],
@@ -45,8 +86,13 @@ export function orderPrefills(
       return [sequence, ratio * (1 + lateness(sequence, nowMs, targets))];
     }),
   );
+  const rank = (sequence: Sequence) =>
+    lateness(sequence, nowMs, targets) > 0 ? 0 : classRank(sequence.spec);
   return [...prefilling].sort(
-    (left, right) => urgency.get(right)! - urgency.get(left)! || left.startRank - right.startRank,
+    (left, right) =>
+      rank(left) - rank(right) ||
+      urgency.get(right)! - urgency.get(left)! ||
+      left.startRank - right.startRank,
   );
 }
 

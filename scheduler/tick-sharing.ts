@@ -5,7 +5,7 @@ import type { SchedulerConfig } from './ports.js';
 import { minimumChunkTokens, PrefillBudget } from './prefill-budget.js';
 import type { Sequence } from './sequence.js';
 import type { TickCosts } from './tick-costs.js';
-import { lateness, orderPrefills, shareTokens } from './tick-planner.js';
+import { fuseChunks, lateness, orderPrefills, shareTokens } from './tick-planner.js';
 import type { TickWork } from './tick-work.js';
 
 const oneToken = new Uint32Array(1);
@@ -56,7 +56,9 @@ export class TickSharing {
       },
       this.config.batchTokens - decoding.length,
     );
-    return shareTokens(decoding, prefilling, prefillTokens);
+    const shares = shareTokens(decoding, prefilling, prefillTokens);
+    fuseChunks(running, shares, prefillTokens, this.config.batchTokens);
+    return shares;
   }
 
   /** Of the thread choice that is best for these decode rows and a small chunk. */

@@ -18,6 +18,7 @@ class ClassQueue {
     const line = this.lines.get(tenant) ?? new Map<number, Sequence>();
     this.lines.set(tenant, line);
     line.set(id, sequence);
+    if (sequence.hasStarted) this.lines.set(tenant, inOrderOfArrival(line));
     this.count += 1;
   }
 
@@ -49,9 +50,17 @@ class ClassQueue {
   }
 }
 
+/** Whoever comes back goes before those of its tenant that came after it. */
+function inOrderOfArrival(line: ReadonlyMap<number, Sequence>): Map<number, Sequence> {
+  const byArrival = ([leftId, left]: [number, Sequence], [rightId, right]: [number, Sequence]) =>
+    left.arrivalMs - right.arrivalMs || leftId - rightId;
+  return new Map([...line].sort(byArrival));
+}
+
 /**
  * The line for slots: by class with aging, inside a class the least served tenant, inside a tenant FIFO.
- * Its bounds are kept by admission.
+ * Its bounds are kept by admission; a preempted sequence changes places with the one it made room for, and its tokens,
+ * admitted once, do not count again.
  */
 export class WaitingQueue {
   private readonly classes = new Map<PriorityClass, ClassQueue>(
@@ -84,18 +93,15 @@ export class WaitingQueue {
   add(sequence: Sequence): void {
     this.of(sequence.spec.priorityClass).add(sequence);
     this.totalCount += 1;
-    this.totalTokens += sequence.spec.prompt.length;
-    this.earliestDeadlineMs = Math.min(
-      this.earliestDeadlineMs,
-      sequence.spec.deadlineMs ?? Number.POSITIVE_INFINITY,
-    );
+    this.totalTokens += lineTokens(sequence);
+    this.earliestDeadlineMs = Math.min(this.earliestDeadlineMs, deadlineOf(sequence));
   }
 
   /** @returns false if it was not waiting */
   remove(sequence: Sequence): boolean {
     if (!this.of(sequence.spec.priorityClass).remove(sequence)) return false;
     this.totalCount -= 1;
-    this.totalTokens -= sequence.spec.prompt.length;
+    this.totalTokens -= lineTokens(sequence);
     return true;
   }
 
@@ -115,13 +121,22 @@ export class WaitingQueue {
     return chosen;
   }
 
+  /** Of the highest class that waits, who should get the next slot; how long others have waited does not count. */
+  highest(): Sequence | null {
+    for (const queue of this.classes.values()) {
+      const candidate = queue.next();
+      if (candidate) return candidate.sequence;
+    }
+    return null;
+  }
+
   /** Takes out every sequence whose deadline has passed. */
   takeExpired(nowMs: number): Sequence[] {
     if (nowMs < this.earliestDeadlineMs) return [];
     const expired: Sequence[] = [];
     this.earliestDeadlineMs = Number.POSITIVE_INFINITY;
     for (const sequence of this.all()) {
-      const deadlineMs = sequence.spec.deadlineMs ?? Number.POSITIVE_INFINITY;
+      const deadlineMs = deadlineOf(sequence);
       if (deadlineMs <= nowMs) expired.push(sequence);
       else this.earliestDeadlineMs = Math.min(this.earliestDeadlineMs, deadlineMs);
     }
@@ -138,4 +153,12 @@ export class WaitingQueue {
   private of(priorityClass: PriorityClass): ClassQueue {
     return this.classes.get(priorityClass)!;
   }
+}
+
+function lineTokens({ spec, hasStarted }: Sequence): number {
+  return hasStarted ? 0 : spec.prompt.length;
+}
+
+function deadlineOf({ spec, hasStarted }: Sequence): number {
+  return hasStarted ? Number.POSITIVE_INFINITY : (spec.deadlineMs ?? Number.POSITIVE_INFINITY);
 }

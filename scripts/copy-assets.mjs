@@ -9,4 +9,4 @@ for (const asset of assets) {
   mkdirSync(dirname(`dist/${asset}`), { recursive: true });
   copyFileSync(asset, `dist/${asset}`);
 }
-chmodSync('dist/src/cli/chairlift.js', 0o755);
+chmodSync('dist/src/cli/chairlift.cjs', 0o755);

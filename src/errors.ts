@@ -20,6 +20,7 @@ const errorCatalog = {
   loading: { status: 503, type: 'server_error' },
   draining: { status: 503, type: 'server_error' },
   engine_failed: { status: 503, type: 'server_error' },
+  overflow_unavailable: { status: 503, type: 'server_error' },
 } as const satisfies Record<string, { status: number; type: string }>;
 
 export type ErrorCode = keyof typeof errorCatalog;
@@ -35,6 +36,14 @@ export interface ServiceErrorDetails {
   /** Seconds for the Retry-After header; the openai client ignores values over 60. */
   retryAfterSeconds?: number;
   cause?: unknown;
+}
+
+/** An error a client is told about, as plain data. */
+export interface ServiceFailure {
+  code: ErrorCode;
+  message: string;
+  param?: string;
+  retryAfterSeconds?: number;
 }
 
 export class ServiceError extends Error {
@@ -57,4 +66,19 @@ export class ServiceError extends Error {
   toBody(): ErrorBody {
     return { error: { message: this.message, type: this.type, param: this.param, code: this.code } };
   }
+
+  toFailure(): ServiceFailure {
+    const { code, message, param, retryAfterSeconds } = this;
+    return {
+      code,
+      message,
+      ...(param !== null && { param }),
+      ...(retryAfterSeconds !== undefined && { retryAfterSeconds }),
+    };
+  }
+}
+
+/** The error a failure was made from, in another process. */
+export function toServiceError({ code, message, ...details }: ServiceFailure): ServiceError {
+  return new ServiceError(code in errorCatalog ? code : 'internal_error', message, details);
 }

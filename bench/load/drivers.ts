@@ -8,6 +8,8 @@ export interface MeasureWindow {
 }
 
 export interface DriverResult {
+  /** Who decides when a request leaves: its client's last one, or the schedule. */
+  loop: 'closed' | 'open';
   records: RequestRecord[];
   window: MeasureWindow;
   /** How late the generator itself sent each open-loop request. */
@@ -17,7 +19,7 @@ export interface DriverResult {
 /** Sends one request and resolves with its record; `cut` ends it early. */
 export type Send = (
   spec: RequestSpec,
-  options: { cut: AbortSignal; scheduledAtMs?: number },
+  options: { cut: AbortSignal; scheduledAtMs?: number; onToken?: () => void },
 ) => Promise<RequestRecord>;
 
 export interface DriverTiming {
@@ -29,6 +31,9 @@ export interface DriverTiming {
   signal: AbortSignal;
 }
 
+/** A server that needs longer than the warm-up to give every client a first token gets so much more. */
+const patienceWithWarmupMs = 15_000;
+
 export interface ClosedLoopOptions extends DriverTiming {
   clients: number;
   send: Send;
@@ -37,33 +42,56 @@ export interface ClosedLoopOptions extends DriverTiming {
   thinkMs?: (client: number) => number;
 }
 
-/** Every client sends its next request when the last one has ended. */
+/**
+ * Every client sends its next request when the last one has ended. The window opens when the warm-up is over and every
+ * client has seen a token, so that a slow server is not measured while it still fills its slots.
+ */
 export async function runClosedLoop(options: ClosedLoopOptions): Promise<DriverResult> {
   const { warmupMs, measureMs, drainMs, signal, send } = options;
   const startMs = performance.now();
-  const window = { startMs: startMs + warmupMs, endMs: startMs + warmupMs + measureMs };
+  const window = { startMs: Number.POSITIVE_INFINITY, endMs: Number.POSITIVE_INFINITY };
   const records: RequestRecord[] = [];
-  const cut = cutAfter(warmupMs + measureMs + drainMs, signal);
+  const cut = cutter(signal);
+  const open = (): void => {
+    if (window.startMs < Number.POSITIVE_INFINITY) return;
+    window.startMs = performance.now();
+    window.endMs = window.startMs + measureMs;
+    cut.after(measureMs + drainMs);
+  };
+  const cold = new Set(Array.from({ length: options.clients }, (_, client) => client));
+  const warmed = (client: number): void => {
+    cold.delete(client);
+    if (cold.size === 0 && performance.now() >= startMs + warmupMs) open();
+  };
+  const timers = [
+    setTimeout(() => cold.size === 0 && open(), warmupMs),
+    setTimeout(open, warmupMs + (warmupMs > 0 ? patienceWithWarmupMs : 0)),
+  ];
+  if (warmupMs === 0) open();
   const runClient = async (client: number): Promise<void> => {
     let previous: RequestRecord | undefined;
     for (let turn = 0; performance.now() < window.endMs && !signal.aborted; turn += 1) {
       const spec = options.nextRequest(client, turn, previous);
-      if (!spec) return;
-      previous = await send(spec, { cut: cut.signal });
+      if (!spec) break;
+      previous = await send(spec, { cut: cut.signal, onToken: () => warmed(client) });
       records.push(previous);
+      warmed(client);
       const pauseMs =
         previous.outcome === 'rejected' ? backoffMs(previous) : (options.thinkMs?.(client) ?? 0);
       if (pauseMs > 0 || previous.outcome === 'failed') {
         await sleep(Math.min(Math.max(pauseMs, 50), Math.max(0, window.endMs - performance.now())), signal);
       }
     }
+    warmed(client);
   };
   try {
     await Promise.all(Array.from({ length: options.clients }, (_, client) => runClient(client)));
   } finally {
     cut.clear();
+    for (const timer of timers) clearTimeout(timer);
   }
-  return { records, window: endedBy(window, signal), sendLagMs: [] };
+  open();
+  return { loop: 'closed', records, window: endedBy(window, signal), sendLagMs: [] };
 }
 
 export interface OpenLoopOptions extends DriverTiming {
@@ -78,7 +106,8 @@ export async function runOpenLoop(options: OpenLoopOptions): Promise<DriverResul
   const { arrivalsMs, warmupMs, measureMs, drainMs, signal, send } = options;
   const startMs = performance.now();
   const window = { startMs: startMs + warmupMs, endMs: startMs + warmupMs + measureMs };
-  const cut = cutAfter(warmupMs + measureMs + drainMs, signal);
+  const cut = cutter(signal);
+  cut.after(warmupMs + measureMs + drainMs);
   const sendLagMs: number[] = [];
   const running: Promise<RequestRecord>[] = [];
   for (const [index, arrivalMs] of arrivalsMs.entries()) {
@@ -91,7 +120,7 @@ export async function runOpenLoop(options: OpenLoopOptions): Promise<DriverResul
   }
   try {
     const records = await Promise.all(running);
-    return { records, window: endedBy(window, signal), sendLagMs };
+    return { loop: 'open', records, window: endedBy(window, signal), sendLagMs };
   } finally {
     cut.clear();
   }
@@ -111,15 +140,18 @@ function backoffMs(record: RequestRecord): number {
   return Math.min((record.retryAfterSeconds ?? 0.25) * 1000, 1000);
 }
 
-function cutAfter(timeoutMs: number, signal: AbortSignal): { signal: AbortSignal; clear: () => void } {
+function cutter(signal: AbortSignal) {
   const controller = new AbortController();
   setMaxListeners(0, controller.signal, signal);
   const cut = (): void => controller.abort();
-  const timer = setTimeout(cut, timeoutMs);
+  let timer: NodeJS.Timeout | undefined;
   signal.addEventListener('abort', cut, { once: true });
   if (signal.aborted) cut();
   return {
     signal: controller.signal,
+    after: (timeoutMs: number) => {
+      timer = setTimeout(cut, timeoutMs);
+    },
     clear: () => {
       clearTimeout(timer);
       signal.removeEventListener('abort', cut);

@@ -70,7 +70,7 @@ export function machineBusySeconds(): number | undefined {
 }
 
 /** CPU seconds of a process and its descendants that are alive now. */
-function processTreeSeconds(rootPid: number): number {
+export function processTreeSeconds(rootPid: number): number {
   const processes = new Map<number, { parent: number; ticks: number }>();
   for (const name of readdirSync('/proc')) {
     if (!/^\d+$/.test(name)) continue;

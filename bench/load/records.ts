@@ -5,6 +5,8 @@ export interface RequestSpec {
   outputTokens: number;
   /** Tokens the prompt should have by calibration. */
   promptTokens: number;
+  /** Tokens of the prompt that someone has computed before: what a perfect cache would save. */
+  reusableTokens?: number;
   /** Groups requests inside a scenario: "steady" and "long", "batch" and "interactive". */
   tag?: string;
   /** Hang up after that many chunks; 0 hangs up `abortDelayMs` after sending. */
@@ -38,6 +40,7 @@ export interface RequestRecord {
   chunkAtMs: number[];
   requestedPromptTokens: number;
   requestedOutputTokens: number;
+  reusableTokens?: number;
   /** From the server's own usage; absent when it reports none. */
   promptTokens?: number;
   outputTokens?: number;

@@ -54,7 +54,7 @@ interface StreamChunk {
   usage?: {
     prompt_tokens?: number;
     completion_tokens?: number;
-    prompt_tokens_details?: { cached_tokens?: number } | null;
+    prompt_tokens_details?: { cached_tokens?: number | null } | null;
   } | null;
   error?: unknown;
 }
@@ -86,6 +86,7 @@ class StreamExchange {
       chunkAtMs: [],
       requestedPromptTokens: spec.promptTokens,
       requestedOutputTokens: spec.outputTokens,
+      ...(spec.reusableTokens === undefined ? {} : { reusableTokens: spec.reusableTokens }),
       text: '',
     };
   }
@@ -191,10 +192,10 @@ class StreamExchange {
 
   private takeUsage(usage: StreamChunk['usage']): void {
     if (!usage) return;
-    if (usage.prompt_tokens !== undefined) this.record.promptTokens = usage.prompt_tokens;
-    if (usage.completion_tokens !== undefined) this.record.outputTokens = usage.completion_tokens;
+    if (typeof usage.prompt_tokens === 'number') this.record.promptTokens = usage.prompt_tokens;
+    if (typeof usage.completion_tokens === 'number') this.record.outputTokens = usage.completion_tokens;
     const cached = usage.prompt_tokens_details?.cached_tokens;
-    if (cached !== undefined) this.record.cachedTokens = cached;
+    if (typeof cached === 'number') this.record.cachedTokens = cached;
   }
 
   private onEnd(): void {

@@ -30,6 +30,19 @@ export function recordsOf(result: DriverResult): RequestRecord[] {
 }
 
 /**
+ * Requests whose latency and usage count. An open loop: those that arrived inside the window, however late their first
+ * token. A closed loop: those whose first token fell into the window, or a server that takes longer than a window for
+ * one reply would show nothing; its slow ones are waited for by their own clients, so none are left out for good.
+ */
+export function servedIn(result: DriverResult): RequestRecord[] {
+  if (result.loop === 'open') return recordsOf(result);
+  const { startMs, endMs } = result.window;
+  return result.records.filter(
+    ({ chunkAtMs: [first] }) => first !== undefined && first >= startMs && first < endMs,
+  );
+}
+
+/**
  * Tokens that arrived inside the window, of all requests, also those that began before it.
  * A chunk weighs (tokens by usage / chunks) of its request; requests cut early weigh what the others weigh.
  */
@@ -62,8 +75,8 @@ export function summarize(result: DriverResult, targets: Targets): Metrics {
     generatedTokensPerSecond: tokensInWindow(result.records, result.window) / seconds,
     completedRequestsPerSecond: finished.length / seconds,
     ...goodput(records, targets, seconds),
-    ...latencies(records, gapsInWindow(result)),
-    ...usageFigures(records),
+    ...latencies(servedIn(result), gapsInWindow(result)),
+    ...usageFigures(servedIn(result)),
     ...(result.sendLagMs.length > 0 ? { sendLagP99Ms: percentile(sorted(result.sendLagMs), 0.99) } : {}),
   };
 }
@@ -134,7 +147,18 @@ function usageFigures(records: readonly RequestRecord[]): Metrics {
     ...(reportsCache
       ? { cachedTokenFraction: sum(counted.map((record) => record.cachedTokens ?? 0)) / promptTokens }
       : {}),
+    ...(reportsCache ? againstPerfectCache(counted) : {}),
   };
+}
+
+/** What came from cache, and what was computed, against a cache that never forgets and shares with everyone. */
+function againstPerfectCache(counted: readonly RequestRecord[]): Metrics {
+  const known = counted.filter(({ reusableTokens }) => reusableTokens !== undefined);
+  if (known.length === 0) return {};
+  const prompt = sum(known.map((record) => record.promptTokens as number));
+  const cached = sum(known.map((record) => record.cachedTokens ?? 0));
+  const reusable = sum(known.map((record) => record.reusableTokens as number));
+  return { cachedOfIdeal: cached / reusable, computedOfIdeal: (prompt - cached) / (prompt - reusable) };
 }
 
 export function isNumber(value: number | undefined): value is number {

@@ -1,6 +1,6 @@
 import { createEndpoint, type Endpoint, errorMessageOf, fetchPlain, TargetError } from './endpoint.js';
 import { type Calibration, calibrate, guessedCalibration } from './prompts.js';
-import type { RequestRecord, RequestSpec } from './records.js';
+import { generatedTokens, type RequestRecord, type RequestSpec } from './records.js';
 import { type ApiKind, type RequestShape, requestBody, sendStreaming } from './stream-client.js';
 
 export interface Target {
@@ -115,7 +115,8 @@ async function probeShape(
   let lastError = '';
   for (const shape of candidates) {
     const record = await sendStreaming(probeSpec, { endpoint, shape, timeoutMs: probeTimeoutMs });
-    if (record.outcome === 'ok') return { shape, record };
+    if (record.outcome === 'ok')
+      return { shape: { ...shape, ignoreEos: keepsLength(shape, record) }, record };
     refuseUnauthorized(endpoint, record.statusCode ?? 0, record.error ?? '');
     if (record.failureKind === 'connection')
       throw new TargetError(`Cannot reach ${endpoint.baseUrl}: ${record.error}.`);
@@ -124,6 +125,13 @@ async function probeShape(
   }
   throw new TargetError(
     `${endpoint.baseUrl} cannot be measured, a short streaming request failed: ${lastError}`,
+  );
+}
+
+/** Some servers take ignore_eos and end at the end all the same. */
+function keepsLength(shape: RequestShape, record: RequestRecord): boolean {
+  return (
+    shape.ignoreEos && !(record.finishReason === 'stop' && generatedTokens(record) < probeSpec.outputTokens)
   );
 }
 

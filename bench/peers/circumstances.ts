@@ -2,12 +2,31 @@ import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
+import { packageFolder } from '../../src/models/package-folder.js';
 import { machineInfo } from '../report/machine.js';
 import type { BenchResults, Subject } from '../report/results.js';
 import type { LoadOptions } from '../scenarios/scenario.js';
-import { packageFolder } from './package-folder.js';
 import type { PeerBinaries } from './prepare.js';
 import { type PeerSpec, peerSpecs } from './specs.js';
+
+/**
+ * What must be the same for runs to meet in one table, as one line per thing that differs. Commits of chairlift may
+ * differ: each run carries its own.
+ */
+export function differences(kept: BenchResults, wanted: BenchResults): string[] {
+  const facts = ({ machine, model, options, versions }: BenchResults): Record<string, string> => ({
+    machine: `${machine.cpu}, ${machine.cores} cores`,
+    node: machine.node,
+    model: model.sha256 ?? model.name,
+    load: JSON.stringify({ ...options, capacityRequestsPerSecond: undefined }),
+    ...versions,
+    chairlift: '',
+  });
+  const [before, now] = [facts(kept), facts(wanted)];
+  return Object.keys(now)
+    .filter((name) => before[name] !== now[name])
+    .map((name) => `${name}: ${before[name] ?? 'unknown'}, now ${now[name]}`);
+}
 
 /** Results without runs: who, what, where. */
 export function newResults(options: LoadOptions, modelPath: string): BenchResults {
@@ -35,14 +54,15 @@ export function refreshCircumstances(
   results: BenchResults,
   peers: readonly PeerSpec[],
   binaries: PeerBinaries,
-  threads: number,
+  profile: { threads: number; slots: number },
 ): void {
   results.machine = machineInfo();
   results.versions = {
     'node-llama-cpp': packageVersion('node-llama-cpp'),
     'llama.cpp': `${binaries.release}; llama-server: ${binaries.build}`,
     chairlift: chairliftVersion(),
-    Threads: `${threads} for every server`,
+    Threads: `${profile.threads} for every server`,
+    Slots: `${profile.slots} for every server`,
   };
   const known = new Map(results.subjects.map((subject) => [subject.name, subject]));
   for (const peer of peers)
@@ -63,6 +83,10 @@ function chairliftVersion(): string {
   const { version } = JSON.parse(readFileSync(join(process.cwd(), 'package.json'), 'utf8')) as {
     version: string;
   };
-  const commit = spawnSync('git', ['describe', '--always', '--dirty'], { encoding: 'utf8' }).stdout?.trim();
-  return commit ? `${version} (${commit})` : version;
+  const git = (...args: string[]): string =>
+    spawnSync('git', args, { encoding: 'utf8' }).stdout?.trim() ?? '';
+  const commit = git('describe', '--always');
+  if (commit === '') return version;
+  const isChanged = git('status', '--porcelain', '--', 'src', 'scheduler', 'package.json') !== '';
+  return `${version} (${commit}${isChanged ? ', changed' : ''})`;
 }

@@ -6,6 +6,7 @@ import { runScenario } from '../scenarios/run-scenario.js';
 import type { LoadOptions, Scenario } from '../scenarios/scenario.js';
 import type { PeerBinaries } from './prepare.js';
 import type { QuietKeeper } from './quiet.js';
+import { describeSchedule, type PlannedRun, scheduleOf } from './schedule.js';
 import { commandLine, freePort, ServerProcess } from './server-process.js';
 import type { PeerSpec, ServerProfile } from './specs.js';
 
@@ -18,67 +19,60 @@ export interface ComparisonPlan {
   binaries: PeerBinaries;
   /** Leave out what the results already hold. */
   resume: boolean;
+  seedsFirst?: boolean;
+  /** No run is started that would not end by then, in ms of `performance.now()`. */
+  deadlineMs: number;
   quiet: QuietKeeper;
 }
 
 /** Scenarios whose rates must be the same for all servers, so that they need a capacity first. */
-const ratedScenarios = new Set(['rate-sweep', 'overload']);
+const ratedScenarios = new Set(['rate-sweep', 'overload', 'batch-under-interactive']);
 const mostAttempts = 3;
 const capacitySubject = 'llama-server';
 
 /**
- * Runs all peers through all scenarios, one server at work at a time, in rounds A B C, C B A, A B C over the seeds.
+ * Runs all peers through all scenarios, one server at work at a time, in the order of the schedule.
  * @param save is called after every run, so that an interruption costs one run
+ * @returns how many runs were not made, because of the signal, the deadline or a server that failed
  */
 export async function compare(
   plan: ComparisonPlan,
   results: BenchResults,
   signal: AbortSignal,
   save: () => void,
-): Promise<void> {
+): Promise<number> {
   const progress = new ProgressLine();
-  for (const contextTokens of [...new Set(plan.scenarios.map((scenario) => scenario.contextTokens))]) {
-    const fleet = new Fleet(plan, { ...plan.profile, contextTokens }, results, progress);
-    try {
-      for (const scenario of plan.scenarios.filter((each) => each.contextTokens === contextTokens)) {
-        if (!signal.aborted) await compareScenario(plan, scenario, fleet, results, signal, save, progress);
+  const schedule = scheduleOf(plan, results);
+  progress.print(describeSchedule(schedule));
+  let fleet: Fleet | undefined;
+  let done = 0;
+  try {
+    for (const [index, planned] of schedule.entries()) {
+      if (signal.aborted || performance.now() + planned.expectedSeconds * 1000 > plan.deadlineMs) break;
+      if (fleet?.contextTokens !== planned.scenario.contextTokens) {
+        await fleet?.stop();
+        fleet = new Fleet(plan, planned.scenario.contextTokens, results, progress);
       }
-    } finally {
-      await fleet.stop();
-    }
-  }
-}
-
-async function compareScenario(
-  plan: ComparisonPlan,
-  scenario: Scenario,
-  fleet: Fleet,
-  results: BenchResults,
-  signal: AbortSignal,
-  save: () => void,
-  progress: ProgressLine,
-): Promise<void> {
-  const options = ratedScenarios.has(scenario.name) ? withCapacity(plan.options, results) : plan.options;
-  for (const [round, seed] of plan.seeds.entries()) {
-    const order = plan.peers.filter(
-      ({ scenarios }) => scenarios === undefined || scenarios.includes(scenario.name),
-    );
-    for (const peer of round % 2 === 0 ? order : [...order].reverse()) {
-      const isThere = runsOf(results, scenario.name, peer.name).some(
-        (run) => run.seed === seed && !run.incomplete,
-      );
-      if (signal.aborted || (plan.resume && isThere)) continue;
-      const run = await runInQuiet({ ...plan, options }, scenario, seed, peer, fleet, signal, progress);
+      progress.print(`[${index + 1}/${schedule.length}]`);
+      const run = await runInQuiet(plan, withCapacity(planned, results), fleet, signal, progress);
       if (!run || signal.aborted) continue;
-      results.runs = mergeRuns(results.runs, [run]);
+      const version = run.subject === 'chairlift' ? results.versions.chairlift : undefined;
+      results.runs = mergeRuns(results.runs, [version === undefined ? run : { ...run, version }]);
       save();
+      done += 1;
     }
+  } finally {
+    await fleet?.stop();
   }
+  return schedule.length - done;
 }
 
 /** A run that others disturbed is repeated while there is patience left; the quietest one is kept. */
-async function runInQuiet(...args: Parameters<typeof runOnPeer>): Promise<RunResult | undefined> {
-  const [plan, , , , , signal, progress] = args;
+async function runInQuiet(
+  plan: ComparisonPlan,
+  ...args: Parameters<typeof runOnPeer>
+): Promise<RunResult | undefined> {
+  const [, , signal, progress] = args;
   let best: RunResult | undefined;
   for (let attempt = 0; attempt < mostAttempts && !signal.aborted; attempt += 1) {
     await plan.quiet.wait(signal, (line) => progress.print(line));
@@ -92,7 +86,7 @@ async function runInQuiet(...args: Parameters<typeof runOnPeer>): Promise<RunRes
 
 /** A server that died is started once more: what killed it may have been meant for another process. */
 async function runWithRestart(...args: Parameters<typeof runOnPeer>): Promise<RunResult | undefined> {
-  const [, , , peer, fleet, signal, progress] = args;
+  const [{ peer }, fleet, signal, progress] = args;
   const run = await runOnPeer(...args);
   if ((run && !run.incomplete) || signal.aborted) return run;
   await sleep(500);
@@ -103,10 +97,7 @@ async function runWithRestart(...args: Parameters<typeof runOnPeer>): Promise<Ru
 }
 
 async function runOnPeer(
-  plan: ComparisonPlan,
-  scenario: Scenario,
-  seed: number,
-  peer: PeerSpec,
+  { scenario, seed, peer, options }: PlannedRun,
   fleet: Fleet,
   signal: AbortSignal,
   progress: ProgressLine,
@@ -117,7 +108,7 @@ async function runOnPeer(
       subject: peer.name,
       scenario,
       target: server.target,
-      options: { ...plan.options, contextTokens: scenario.contextTokens },
+      options,
       seed,
       signal,
       serverPid: server.pid,
@@ -145,8 +136,9 @@ function describeRun(run: RunResult, scenario: Scenario, peer: PeerSpec): string
 }
 
 /** The capacity is that of the reference server in `throughput`, and stays the same once it is in the results. */
-function withCapacity(options: LoadOptions, results: BenchResults): LoadOptions {
-  const known = options.capacityRequestsPerSecond ?? results.options.capacityRequestsPerSecond;
+function withCapacity(planned: PlannedRun, results: BenchResults): PlannedRun {
+  if (!ratedScenarios.has(planned.scenario.name)) return planned;
+  const known = planned.options.capacityRequestsPerSecond ?? results.options.capacityRequestsPerSecond;
   const measured = estimate(
     runsOf(results, 'throughput', capacitySubject).map(
       ({ metrics }) =>
@@ -154,22 +146,24 @@ function withCapacity(options: LoadOptions, results: BenchResults): LoadOptions 
     ),
   ).mean;
   const capacity = known ?? (Number.isFinite(measured) ? Number(measured.toPrecision(3)) : undefined);
-  if (capacity === undefined) return options;
+  if (capacity === undefined) return planned;
   results.options.capacityRequestsPerSecond = capacity;
-  return { ...options, capacityRequestsPerSecond: capacity };
+  return { ...planned, options: { ...planned.options, capacityRequestsPerSecond: capacity } };
 }
 
 /** The servers of one profile: started when first needed, restarted when they died. */
 class Fleet {
+  readonly contextTokens: number;
   private readonly running = new Map<string, ServerProcess>();
   private readonly plan: ComparisonPlan;
   private readonly profile: ServerProfile;
   private readonly results: BenchResults;
   private readonly progress: ProgressLine;
 
-  constructor(plan: ComparisonPlan, profile: ServerProfile, results: BenchResults, progress: ProgressLine) {
+  constructor(plan: ComparisonPlan, contextTokens: number, results: BenchResults, progress: ProgressLine) {
+    this.contextTokens = contextTokens;
     this.plan = plan;
-    this.profile = profile;
+    this.profile = { ...plan.profile, contextTokens };
     this.results = results;
     this.progress = progress;
   }

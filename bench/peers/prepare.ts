@@ -1,8 +1,10 @@
-import { spawn, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { packageFolder } from './package-folder.js';
+import { buildProgress, runStep } from '../../src/cli/build-native/steps.js';
+import { keepTileStores } from '../../src/models/llama-source.js';
+import { packageFolder } from '../../src/models/package-folder.js';
 
 /** The peers cannot be had; the message is one sentence for the person at the terminal. */
 export class PeerError extends Error {
@@ -10,7 +12,7 @@ export class PeerError extends Error {
 }
 
 export interface PeerBinaries {
-  /** Folder with llama-server, llama-batched-bench and their libraries. */
+  /** Folder with llama-server, llama-batched-bench, llama-quantize and their libraries. */
   folder: string;
   /** The llama.cpp release that node-llama-cpp carries. */
   release: string;
@@ -18,7 +20,7 @@ export interface PeerBinaries {
   build: string;
 }
 
-const binaries = ['llama-server', 'llama-batched-bench'];
+const binaries = ['llama-server', 'llama-batched-bench', 'llama-quantize'];
 const cmakeFlags = [
   '-DCMAKE_BUILD_TYPE=Release',
   '-DGGML_NATIVE=ON',
@@ -48,7 +50,7 @@ export async function preparePeers(say: (line: string) => void): Promise<PeerBin
   const folder = join(cache, 'bin');
   const given = process.env.CHAIRLIFT_PEERS_DIR;
   if (given && !isComplete(given))
-    throw new PeerError(`CHAIRLIFT_PEERS_DIR=${given} holds no ${binaries.join(' and ')}.`);
+    throw new PeerError(`CHAIRLIFT_PEERS_DIR=${given} holds no ${binaries.join(', ')}.`);
   if (given) return { folder: given, release, build: buildNote(given) };
   if (!isComplete(folder)) await buildInto(cache, say);
   return { folder, release, build: buildNote(folder) };
@@ -57,7 +59,7 @@ export async function preparePeers(say: (line: string) => void): Promise<PeerBin
 /** Puts a ready build into the cache, so that the next run finds it without CHAIRLIFT_PEERS_DIR. */
 export function adoptBuild(from: string, note: string): void {
   const folder = join(homedir(), '.cache', 'chairlift', 'peers', llamaRelease(), 'bin');
-  if (!isComplete(from)) throw new PeerError(`${from} holds no ${binaries.join(' and ')}.`);
+  if (!isComplete(from)) throw new PeerError(`${from} holds no ${binaries.join(', ')}.`);
   mkdirSync(folder, { recursive: true });
   cpSync(from, folder, { recursive: true, verbatimSymlinks: true });
   writeFileSync(join(folder, 'build.txt'), `${note}\n`);
@@ -86,16 +88,13 @@ async function buildInto(cache: string, say: (line: string) => void): Promise<vo
   if (!existsSync(join(source, 'CMakeLists.txt'))) {
     rmSync(source, { recursive: true, force: true });
     mkdirSync(cache, { recursive: true });
-    await command(
-      'git',
-      ['-c', 'advice.detachedHead=false', 'clone', '--quiet', join(llamaFolder, 'gitRelease.bundle'), source],
-      say,
-    );
+    const bundle = join(llamaFolder, 'gitRelease.bundle');
+    await step('git', ['-c', 'advice.detachedHead=false', 'clone', '--quiet', bundle, source], say);
   }
   keepTileStores(source);
   const build = join(source, 'build');
-  await command('cmake', ['-S', source, '-B', build, '-G', 'Ninja', ...cmakeFlags], () => {});
-  await command('ninja', ['-C', build, ...binaries], progressFilter(say));
+  await step('cmake', ['-S', source, '-B', build, '-G', 'Ninja', ...cmakeFlags]);
+  await step('ninja', ['-C', build, ...binaries], buildProgress(say));
   adoptBuild(join(build, 'bin'), describeBuild());
 }
 
@@ -104,45 +103,8 @@ export function describeBuild(): string {
   return `${compiler}; ${cmakeFlags.filter((flag) => /BUILD_TYPE|NATIVE/.test(flag)).join(' ')}; OpenMP; AMX tile stores kept`;
 }
 
-/**
- * GCC before 13 takes the stores into an AMX tile configuration for dead (it believes ldtilecfg reads 8 bytes), and
- * the first tile instruction then dies of SIGILL. Telling it that the whole struct is read costs nothing elsewhere.
- */
-function keepTileStores(source: string): void {
-  const file = join(source, 'ggml', 'src', 'ggml-cpu', 'amx', 'mmq.cpp');
-  const load = '    _tile_loadconfig(&tc);';
-  const text = readFileSync(file, 'utf8');
-  const guard = '    __asm__ volatile("" : : "m"(tc));\n';
-  if (!text.includes(guard)) writeFileSync(file, text.replace(load, guard + load));
-}
-
-/** Ninja's `[12/345] Building ...` at every tenth, the rest silent. */
-function progressFilter(say: (line: string) => void): (line: string) => void {
-  let lastTenth = -1;
-  return (line) => {
-    const [, done, total] = /^\[(\d+)\/(\d+)\]/.exec(line) ?? [];
-    if (!done || !total) return;
-    const tenth = Math.floor((10 * Number(done)) / Number(total));
-    if (tenth > lastTenth) say(`  ${done} of ${total} steps`);
-    lastTenth = Math.max(lastTenth, tenth);
-  };
-}
-
-function command(name: string, args: string[], onLine: (line: string) => void): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(name, args, { stdio: ['ignore', 'pipe', 'pipe'] });
-    let tail = '';
-    const take = (chunk: Buffer): void => {
-      const text = chunk.toString();
-      tail = (tail + text).slice(-2000);
-      for (const line of text.split('\n')) if (line) onLine(line);
-    };
-    child.stdout.on('data', take);
-    child.stderr.on('data', take);
-    child.on('error', reject);
-    child.on('close', (code) => {
-      if (code === 0) resolve();
-      else reject(new PeerError(`${name} ended with code ${code}:\n${tail}`));
-    });
+async function step(...[program, args, onLine]: Parameters<typeof runStep>): Promise<void> {
+  await runStep(program, args, onLine).catch((error: Error) => {
+    throw new PeerError(error.message);
   });
 }

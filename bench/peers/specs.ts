@@ -24,6 +24,8 @@ export interface PeerSpec {
   description: string;
   /** Only these scenarios; all when absent. */
   scenarios?: readonly string[];
+  /** How many seeds it gets where runs are long; all when absent. */
+  roundsElsewhere?: number;
   start: (profile: ServerProfile, port: number, binaries: PeerBinaries) => StartCommand;
 }
 
@@ -81,6 +83,7 @@ function nodeServer(
     name,
     label,
     description,
+    roundsElsewhere: 1,
     start: ({ modelPath, slots, contextTokens, threads }, port) => ({
       command: process.execPath,
       args: [
@@ -100,7 +103,7 @@ const chairlift: PeerSpec = {
   label: 'chairlift',
   description: 'This project.',
   start: ({ modelPath, slots, contextTokens, threads }, port) => {
-    const script = join(root, 'dist', 'src', 'cli', 'chairlift.js');
+    const script = join(root, 'dist', 'src', 'cli', 'chairlift.cjs');
     if (!existsSync(script)) throw new PeerError(`${script} is missing; run npm run build first.`);
     return {
       command: process.execPath,
@@ -132,17 +135,17 @@ export const peerSpecs: readonly PeerSpec[] = [
   ),
   llamaServer(
     'llama-server-default',
-    'llama-server, default -b',
-    'The same with its default batch sizes (2048, 512).',
-    ['-fa', 'on', '-cram', '0'],
-    ['interference'],
+    'llama-server, defaults',
+    'The same with nothing set but model, slots, context and threads: batches of 2048 and 512, idle prompts kept in RAM.',
+    [],
+    ['interference', 'multi-turn'],
   ),
   llamaServer(
     'llama-server-unified',
     'llama-server, -kvu',
     'The same with one KV buffer for all slots (-kvu): rows of any slots share a pass, every row looks at all cells.',
     ['-b', '512', '-ub', '512', '-fa', 'on', '-cram', '0', '-kvu'],
-    ['throughput', 'interference', 'shared-prefix-200', 'shared-prefix-1000', 'multi-turn', 'sparse'],
+    ['throughput', 'shared-prefix-200', 'sparse'],
   ),
   nodeServer(
     'naive',

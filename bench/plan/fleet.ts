@@ -6,19 +6,8 @@ import {
   type TickPlan,
   throughputFirst,
 } from '../../scheduler/index.js';
+import { type CallCost, expectedMs, featuresOf, noiseFactor } from '../../src/serving/call-cost.js';
 import type { Random } from '../load/random.js';
-
-/** Milliseconds of a tick; `perTickMs` is what is spent around the decode call. */
-export interface PlanCost {
-  perTickMs: number;
-  perPassMs: number;
-  perTokenMs: number;
-  perSampledRowMs: number;
-  /** Per pair of a token and a position it attends to. */
-  perAttendedTokenMs: number;
-  /** Sigma of a lognormal factor on the decode call. */
-  noiseSigma: number;
-}
 
 /** One server process with its own model. */
 export interface WorkerShape {
@@ -27,7 +16,7 @@ export interface WorkerShape {
   batchTokens: number;
   /** What the scheduler aims for; null: automatic, 0: throughput first. */
   itlTargetMs: number | null;
-  cost: PlanCost;
+  cost: CallCost;
 }
 
 export interface PlannedRequest {
@@ -134,7 +123,7 @@ class PlannedWorker {
   private readonly random: Random;
   private readonly outcomes = new Map<number, RequestOutcome>();
   private plan: TickPlan | null = null;
-  private decodeMs = 0;
+  private tickMs = 0;
 
   constructor(shape: WorkerShape, random: Random) {
     this.shape = shape;
@@ -178,14 +167,15 @@ class PlannedWorker {
     this.plan = plan;
     if (!plan) return;
     const { cost } = this.shape;
-    const { passes, tokens, sampledRows, attendedTokens } = plan.work;
-    const exactMs =
-      cost.perPassMs * passes +
-      cost.perTokenMs * tokens +
-      cost.perSampledRowMs * sampledRows +
-      cost.perAttendedTokenMs * attendedTokens;
-    this.decodeMs = exactMs * Math.exp(cost.noiseSigma * this.random.normal());
-    this.endMs = nowMs + this.decodeMs + cost.perTickMs;
+    const callMs = expectedMs(cost, featuresOf(plan));
+    this.tickMs = callMs * this.noise(callMs);
+    this.endMs = nowMs + this.tickMs;
+  }
+
+  private noise(callMs: number): number {
+    const { noise, noiseSigma } = this.shape.cost;
+    if (noise) return noiseFactor(noise, callMs, this.random.next());
+    return noiseSigma === 0 ? 1 : Math.exp(noiseSigma * this.random.normal());
   }
 
   /** @returns the requests that ended */
@@ -194,7 +184,11 @@ class PlannedWorker {
     const sampledTokens = this.plan!.rows.map((row) => (row.sample ? fillerToken : -1));
     this.plan = null;
     this.endMs = Number.POSITIVE_INFINITY;
-    const events = this.scheduler.applyTick({ outcome: 'decoded', sampledTokens, decodeMs: this.decodeMs });
+    const events = this.scheduler.applyTick({
+      outcome: 'decoded',
+      sampledTokens,
+      decodeMs: Math.max(0, this.tickMs - this.shape.cost.perTickMs),
+    });
     return events.flatMap((event) => this.take(event, nowMs));
   }
 

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import type { CallCost, NoiseSample } from '../../src/serving/call-cost.js';
 import type { LengthDistribution } from '../load/lengths.js';
 import { UsageError } from '../options.js';
-import type { PlanCost } from './fleet.js';
 import type { Question } from './plan-search.js';
 
 export const help = `chairlift plan: how many slots and workers does this traffic need?
@@ -20,10 +20,11 @@ export const help = `chairlift plan: how many slots and workers does this traffi
   --context-tokens N        window of a slot (2048); --batch-tokens N per decode call (512)
   --seconds N               simulated (120); --seed TEXT
   --svg FILE                goodput against rate; --json FILE everything
-  cost of a decode call, typed in or from a file:
+  cost of a decode call, measured on this machine or typed in, say for a GPU:
+  --cost-from FILE          as written by chairlift doctor --cost FILE; what is typed in as well goes before it
   --per-pass-ms N (6)  --per-token-ms N (0.8)  --per-sampled-row-ms N (0.5)  --per-context-token-ms N (0.0005)
-  --per-tick-ms N (1) around the call  --noise N (0.05) sigma of a lognormal factor
-  --cost-from FILE          JSON with perPassMs, perTokenMs, perSampledRowMs, perAttendedTokenMs, perTickMs, noiseSigma
+  --per-short-row-attended-token-ms N (0) more in rows below 64 tokens  --per-tick-ms N (1)
+  --noise N (0.05) sigma of a lognormal factor
 `;
 
 const text = (value: string) => ({ type: 'string', default: value }) as const;
@@ -51,6 +52,7 @@ const flags = {
   'per-token-ms': optional,
   'per-sampled-row-ms': optional,
   'per-context-token-ms': optional,
+  'per-short-row-attended-token-ms': optional,
   'per-tick-ms': optional,
   noise: optional,
   'cost-from': optional,
@@ -58,21 +60,25 @@ const flags = {
 } as const;
 
 /** A small model on a small machine; measure or type in your own. */
-const exampleCost: PlanCost = {
+const exampleCost: CallCost = {
   perTickMs: 1,
   perPassMs: 6,
   perTokenMs: 0.8,
   perSampledRowMs: 0.5,
   perAttendedTokenMs: 0.0005,
+  perShortRowAttendedTokenMs: 0,
   noiseSigma: 0.05,
 };
 
-const costFlags: readonly [flag: keyof typeof flags, name: keyof PlanCost][] = [
+type CostTerm = Exclude<keyof CallCost, 'noise'>;
+
+const costFlags: readonly [flag: keyof typeof flags, name: CostTerm][] = [
   ['per-tick-ms', 'perTickMs'],
   ['per-pass-ms', 'perPassMs'],
   ['per-token-ms', 'perTokenMs'],
   ['per-sampled-row-ms', 'perSampledRowMs'],
   ['per-context-token-ms', 'perAttendedTokenMs'],
+  ['per-short-row-attended-token-ms', 'perShortRowAttendedTokenMs'],
   ['noise', 'noiseSigma'],
 ];
 
@@ -109,6 +115,7 @@ export function parsePlanOptions(argv: readonly string[]): PlanOptions | null {
   };
   const cost = fileCost(values['cost-from'], mistakes);
   for (const [flag, name] of costFlags) if (values[flag] !== undefined) cost[name] = number(flag, 0);
+  if (values.noise !== undefined) delete cost.noise;
   const itlMs = number('itl-target-ms', 1);
   const options: PlanOptions = {
     ratesPerSecond: numbers('rate', 0.001, 100_000),
@@ -158,22 +165,25 @@ function parseLengths(description: string, contextTokens: number): LengthDistrib
   return Number.isInteger(tokens) && tokens >= 1 ? { kind: 'fixed', tokens } : null;
 }
 
-/** The known keys of the file, wherever they are nested in one `cost` or `coefficients`. */
-function fileCost(path: string | undefined, mistakes: string[]): PlanCost {
-  if (path === undefined) return { ...exampleCost };
-  const cost = { ...exampleCost };
+/** What `doctor --cost` writes, or an object with some of the terms. */
+export function fileCost(path: string | undefined, mistakes: string[]): CallCost {
+  const cost: CallCost = { ...exampleCost };
+  if (path === undefined) return cost;
   try {
     const content = JSON.parse(readFileSync(path, 'utf8'));
-    const source = content.cost ?? content.coefficients ?? content;
-    let known = 0;
-    for (const name of Object.keys(cost) as (keyof PlanCost)[]) {
-      if (typeof source[name] !== 'number' || !(source[name] >= 0)) continue;
-      cost[name] = source[name];
-      known += 1;
-    }
-    if (known === 0) mistakes.push(`--cost-from ${path} holds none of ${Object.keys(cost).join(', ')}`);
+    const source = content.cost ?? content;
+    const known = costFlags.map(([, name]) => name).filter((name) => source[name] >= 0);
+    for (const name of known) cost[name] = Number(source[name]);
+    if (known.length === 0)
+      mistakes.push(`--cost-from ${path} holds none of ${costFlags.map(([, name]) => name).join(', ')}`);
+    if (Array.isArray(source.noise) && source.noise.every(isNoiseSample)) cost.noise = source.noise;
   } catch (error) {
     mistakes.push(`--cost-from ${path} cannot be read: ${(error as Error).message}`);
   }
   return cost;
+}
+
+function isNoiseSample(value: unknown): value is NoiseSample {
+  const { expectedMs, factor } = (value ?? {}) as Partial<NoiseSample>;
+  return typeof expectedMs === 'number' && typeof factor === 'number' && factor > 0;
 }

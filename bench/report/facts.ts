@@ -14,15 +14,12 @@ export function factsOf(results: BenchResults): [string, string][] {
       `${machine.cpu}, ${machine.cores} cores, ${formatNumber(machine.memoryBytes / 2 ** 30, 0)} GiB`,
     ],
     ['System', `${machine.kernel}, Node ${machine.node}`],
-    ...Object.entries(results.versions),
+    ...Object.entries({ ...results.versions, ...chairliftVersions(results) }),
     [
       'Load',
       `${options.clients} clients, about ${options.promptTokens} tokens in, ${options.outputTokens} out, lengths ${options.lengths}`,
     ],
-    [
-      'One run',
-      `${options.seconds} s after ${options.warmupSeconds} s of warm-up; seeds ${seeds.join(', ')}`,
-    ],
+    ['One run', `${windowsOf(results)}; seeds ${seeds.join(', ')}`],
     ['Targets', `first token ${options.targets.ttftMs} ms, every gap ${options.targets.itlMs} ms`],
     [
       'Load generator',
@@ -37,6 +34,19 @@ export function factsOf(results: BenchResults): [string, string][] {
         ] as [string, string][])
       : []),
   ];
+}
+
+/** Commits differ when the measurement took several sittings. */
+function chairliftVersions({ runs }: BenchResults): { chairlift?: string } {
+  const versions = [...new Set(runs.flatMap(({ version }) => version ?? []))];
+  return versions.length === 0 ? {} : { chairlift: versions.join(', ') };
+}
+
+function windowsOf({ runs, options }: BenchResults): string {
+  const seconds = [...new Set(runs.map((run) => run.seconds ?? options.seconds))].sort((a, b) => a - b);
+  const [shortest, longest] = [seconds[0] ?? options.seconds, seconds.at(-1) ?? options.seconds];
+  if (shortest === longest) return `${shortest} s after warm-up`;
+  return `${shortest} to ${longest} s after warm-up, by scenario`;
 }
 
 export function definitions(results: BenchResults): [string, string][] {

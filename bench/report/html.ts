@@ -2,6 +2,7 @@ import type { Ratio } from '../load/statistics.js';
 import { scenarios } from '../scenarios/index.js';
 import type { Scenario } from '../scenarios/scenario.js';
 import { definitions, factsOf } from './facts.js';
+import { goalInterval, goalRows, goalText, goalValue } from './goals.js';
 import { intervalText, isClear, ratioRows, referenceSubject, subjectUnderTest } from './markdown.js';
 import { formatNumber, metricHeading } from './metrics.js';
 import { escapeXml } from './plot.js';
@@ -21,7 +22,7 @@ main{max-width:1060px;margin:0 auto;padding:40px 24px 64px}h1{font-size:28px;lin
 .scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{padding:8px 10px;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}th{color:var(--soft);font-weight:500;font-size:12.5px;white-space:normal;vertical-align:bottom}
 th:first-child,td:first-child{text-align:left}td:first-child{font-weight:600}tr:last-child td{border-bottom:0}
-a{color:inherit;text-decoration-color:var(--line);text-underline-offset:3px}.ratios td{padding:5px 10px}.ratios td:nth-child(2),.ratios th:nth-child(2){text-align:left}td.worse{background:#d9770626;font-weight:700;border-radius:6px}td.best{background:var(--best);font-weight:700;border-radius:6px}.spread{color:var(--soft);font-size:12px;font-weight:400;margin-left:4px}
+a{color:inherit;text-decoration-color:var(--line);text-underline-offset:3px}.ratios td{padding:5px 10px}.ratios td:nth-child(2),.ratios th:nth-child(2){text-align:left;white-space:normal}td.worse{background:#d9770626;font-weight:700;border-radius:6px}td.best{background:var(--best);font-weight:700;border-radius:6px}.spread{color:var(--soft);font-size:12px;font-weight:400;margin-left:4px}
 .note{color:var(--soft);font-size:13px;margin:10px 0 0}.note::before{content:"! ";color:#d97706;font-weight:700}
 figure{margin:18px 0 0}figure svg{width:100%;max-width:720px;height:auto;display:block;margin:0 auto}figcaption{color:var(--soft);font-size:13px;text-align:center;margin:6px auto 0;max-width:640px}
 code,pre{font:12.5px/1.5 ui-monospace,SFMono-Regular,Menlo,"DejaVu Sans Mono",monospace}pre{background:var(--page);border-radius:8px;padding:10px 12px;overflow-x:auto;margin:6px 0 14px}
@@ -38,7 +39,7 @@ export function renderHtml(results: BenchResults): string {
 <dl class="facts">${factsOf(results)
     .map(([name, value]) => `<div class="fact"><dt>${escapeXml(name)}</dt><dd>${escapeXml(value)}</dd></div>`)
     .join('')}</dl>
-${ratiosCard(results, measured)}
+${goalsCard(results)}${ratiosCard(results, measured)}
 ${measured.map((scenario) => section(results, scenario, plots)).join('\n')}
 ${subjectsCard(results)}${wordsCard(results)}
 </main></body></html>\n`;
@@ -49,6 +50,17 @@ function titleOf({ subjects }: BenchResults): string {
   return others.length > 1
     ? `Load test of ${first} and its peers`
     : `Load test of ${[first, ...others].join(' and ')}`;
+}
+
+/** Only for comparisons: what was to be reached. */
+function goalsCard(results: BenchResults): string {
+  const rows = goalRows(results).map((row) => {
+    const cells = [goalInterval(row), goalText(row)].map((text) => `<td>${escapeXml(text)}</td>`).join('');
+    const verdict = row.isMet ? 'best' : 'worse';
+    return `<tr><td><a href="#${row.scenario}">${row.scenario}</a></td><td>${escapeXml(row.text)}</td><td class="${verdict}">${goalValue(row, row.value.ratio)}</td>${cells}</tr>`;
+  });
+  if (rows.length === 0) return '';
+  return `<section class="card"><h2>Goals</h2><p class="question">What the project set out to reach; orange where the mean misses it.</p><div class="scroll"><table class="ratios"><thead><tr><th>Scenario</th><th>What</th><th>Measured</th><th>95% interval</th><th>Goal</th></tr></thead><tbody>${rows.join('')}</tbody></table></div></section>`;
 }
 
 /** Only for comparisons: what the rest of the page comes down to. */

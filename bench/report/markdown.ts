@@ -2,17 +2,28 @@ import { basename } from 'node:path';
 import { pairedRatio, type Ratio } from '../load/statistics.js';
 import { scenarios } from '../scenarios/index.js';
 import type { Scenario } from '../scenarios/scenario.js';
+import { type BatchLines, batchLinesSection } from './batch-lines.js';
 import { definitions, factsOf } from './facts.js';
+import { goalInterval, goalRows, goalText, goalValue } from './goals.js';
 import { formatNumber, metricHeading, metricInfo } from './metrics.js';
+import { type PlanValidation, planValidationSection } from './plan-validation.js';
 import type { NamedPlot } from './plots.js';
 import { type BenchResults, runsOf } from './results.js';
 import { scenarioTable, type Table } from './tables.js';
+import { type BuildThreads, threadsSection } from './threads.js';
 
 /** Who is compared with whom in the ratio table. */
 export const subjectUnderTest = 'chairlift';
 export const referenceSubject = 'llama-server';
 /** The same server with the flags that suit other scenarios better. */
 export const alternativeSubject = 'llama-server-unified';
+
+/** Results of another machine, model or load than the page is about. */
+export interface NamedResults {
+  /** Path of the JSON, relative to bench/. */
+  file: string;
+  results: BenchResults;
+}
 
 /**
  * bench/README.md as a whole. Everything in it comes from the results; to change a number, measure again.
@@ -22,8 +33,12 @@ export function renderMarkdown(
   results: BenchResults,
   resultsFile: string,
   plots: readonly NamedPlot[],
+  threads: readonly BuildThreads[] = [],
+  planValidation: PlanValidation | null = null,
+  batchLines: BatchLines | null = null,
+  elsewhere: readonly NamedResults[] = [],
 ): string {
-  const measured = scenarios.filter(({ name }) => runsOf(results, name).length > 0);
+  const measured = measuredScenarios(results);
   return [
     '# Measurements',
     '',
@@ -31,10 +46,15 @@ export function renderMarkdown(
     'Run the load test on a server of your own with `chairlift bench --url URL --scenario throughput --html report.html`.',
     '',
     ...factsSection(results),
+    ...goalsSection(results),
     ...ratioSection(results, measured),
     ...measured.flatMap((scenario) => scenarioSection(results, scenario, plots)),
+    ...(batchLines ? batchLinesSection(batchLines) : []),
     ...ticksSection(results),
+    ...threadsSection(threads),
     ...schedulerSection(results),
+    ...(planValidation ? planValidationSection(planValidation) : []),
+    ...elsewhere.flatMap(elsewhereSection),
     ...subjectsSection(results),
     ...wordsSection(results),
   ].join('\n');
@@ -50,6 +70,61 @@ function factsSection(results: BenchResults): string[] {
           `| Arithmetic alone | llama-batched-bench: ${formatNumber(Math.max(...ceiling), 0)} generated tok/s (best of ${ceiling.length}), all sequences in step |`,
         ];
   return ['| | |', '|---|---|', ...rows, ...ceilingRow, ''];
+}
+
+function goalsSection(results: BenchResults): string[] {
+  if (goalRows(results).length === 0) return [];
+  return [
+    '<a id="goals"></a>',
+    '',
+    '## Goals',
+    '',
+    'What the project set out to reach, in the direction of the goal (time ratios below 1 are less time). Means over seeds; the goal counts as met when the mean meets it.',
+    '',
+    ...goalsTable(results, ''),
+    '',
+  ];
+}
+
+/** @param prefix makes the anchors of each table different ones */
+function goalsTable(results: BenchResults, prefix: string): string[] {
+  return [
+    '| Scenario | What | Measured | 95% interval | Goal | |',
+    '|---|---|---:|---:|---:|---|',
+    ...goalRows(results).map((row) => {
+      const anchor = `<a id="${prefix}goal-${row.id}"></a>[${row.scenario}](#${prefix}${row.scenario})`;
+      const measured = goalValue(row, row.value.ratio);
+      return `| ${anchor} | ${row.text} | **${measured}** | ${goalInterval(row)} | ${goalText(row)} | ${row.isMet ? 'met' : 'missed'} |`;
+    }),
+  ];
+}
+
+function elsewhereSection({ file, results }: NamedResults): string[] {
+  const name = basename(file, '.json');
+  const prefix = `${name}-`;
+  return [
+    `<a id="${name}"></a>`,
+    '',
+    `## Elsewhere: ${results.machine.cpu.replace(/ \(.*/, '')}, ${results.model.name}`,
+    '',
+    `From [${basename(file)}](${file}).`,
+    '',
+    ...factsSection(results),
+    ...goalsTable(results, prefix),
+    '',
+    ...measuredScenarios(results).flatMap((scenario) => [
+      `<a id="${prefix}${scenario.name}"></a>`,
+      '',
+      `### ${scenario.title}`,
+      '',
+      ...markdownTable(scenarioTable(results, scenario), `${prefix}${scenario.name}`),
+      '',
+    ]),
+  ];
+}
+
+function measuredScenarios(results: BenchResults): Scenario[] {
+  return scenarios.filter(({ name }) => runsOf(results, name).length > 0);
 }
 
 export interface RatioRow {
@@ -157,7 +232,8 @@ function scenarioSection(results: BenchResults, scenario: Scenario, plots: reado
   ];
 }
 
-function markdownTable(table: Table, scenario: string): string[] {
+/** @param anchor what the anchors of its rows begin with */
+function markdownTable(table: Table, anchor: string): string[] {
   const notes = table.rows.filter(({ note }) => note).map(({ label, note }) => `- ${label}: ${note}`);
   return [
     `| | ${table.columns.join(' | ')} |`,
@@ -167,7 +243,7 @@ function markdownTable(table: Table, scenario: string): string[] {
         const value = isBest ? `**${text}**` : text;
         return spread ? `${value} <sub>${spread}</sub>` : value;
       });
-      return `| <a id="${scenario}-${subject}"></a>${escapeCell(label)} | ${texts.join(' | ')} |`;
+      return `| <a id="${anchor}-${subject}"></a>${escapeCell(label)} | ${texts.join(' | ')} |`;
     }),
     ...(notes.length > 0 ? ['', ...notes] : []),
   ];
@@ -180,10 +256,10 @@ function ticksSection({ ticks = [] }: BenchResults): string[] {
     '',
     '## Inside a tick',
     '',
-    'The serving core in one process with its clients, without HTTP: means over ticks in which every slot decodes.',
-    'Repeat with `npx tsx bench/tick-profile.ts MODEL THREADS`.',
+    'The serving core in one process with its clients, without HTTP: means over ticks in which every client decodes.',
+    'Repeat with `npx tsx bench/tick-profile.ts MODEL THREADS CLIENTS`.',
     '',
-    '| Model | Threads | Slots | Passes per tick | Decode, ms | Sampling, ms | JavaScript, ms | JavaScript, share | Generated, tok/s |',
+    '| Model | Threads | Clients | Passes per tick | Decode, ms | Sampling, ms | JavaScript, ms | JavaScript, share | Generated, tok/s |',
     '|---|---:|---:|---:|---:|---:|---:|---:|---:|',
     ...ticks.map((tick) => {
       const { model, threads, slots, passes, decodeMs, samplingMs, javascriptMs } = tick;

@@ -7,9 +7,15 @@ import type { MachineInfo } from './machine.js';
 /** One run of one scenario with one seed against one server: the unit everything in a report is computed from. */
 export interface RunResult {
   subject: string;
+  /** Of chairlift, whose commits may differ between sittings. */
+  version?: string;
   scenario: string;
   seed: number;
   startedAt: string;
+  /** The measured window, and how long the whole run took. */
+  seconds?: number;
+  warmupSeconds?: number;
+  elapsedSeconds?: number;
   metrics: Metrics;
   curves?: Record<string, QuantilePoint[]>;
   points?: Record<string, Point[]>;

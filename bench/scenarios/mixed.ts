@@ -1,17 +1,17 @@
-import { setMaxListeners } from 'node:events';
 import { arrivalScheduleMs } from '../load/arrivals.js';
 import { type DriverResult, runClosedLoop, runOpenLoop } from '../load/drivers.js';
-import { drawLength, spreadLength } from '../load/lengths.js';
 import { buildPrompt } from '../load/prompts.js';
 import {
   generatedTokens,
   interTokenGapsMs,
   type RequestRecord,
+  type RequestSpec,
   timeToFirstTokenMs,
 } from '../load/records.js';
 import { percentile, quantileCurve, sorted, sum } from '../load/statistics.js';
 import { isNumber, latencies, recordsOf, summarize, tokensInWindow } from '../load/summary.js';
 import {
+  capacityOf,
   distinctRequests,
   type Scenario,
   type ScenarioContext,
@@ -20,39 +20,40 @@ import {
 } from './scenario.js';
 
 const steadyStreams = 8;
-const steadyTokensPerSecond = 20;
+/** Per second of the window: enough that the streams outlive most of the long prompts. */
+const steadyTokensPerSecond = 30;
 const longPromptTokens = 1200;
 const longPromptEveryMs = 1500;
 const longOutputTokens = 16;
-const longPatienceMs = 15_000;
+/** A run is cut when it takes so many windows; its totals are then unknown rather than wrong. */
+const longestWindows = 6;
 
 export const interference: Scenario = {
   name: 'interference',
   title: 'Long prompts among steady streams',
   question: 'Do readers of running streams notice when others send 1,200-token prompts?',
   contextTokens: 2048,
-  headline: ['itlP50Ms', 'itlP99Ms', 'itlMaxMs', 'steadyTotalSeconds', 'longTtftP50Ms', 'longTtftP99Ms'],
+  official: { seconds: 12, warmupSeconds: 1 },
+  expectedSeconds: ({ seconds }) => 2.5 * seconds,
+  headline: ['itlP50Ms', 'itlP99Ms', 'itlMaxMs', 'totalSeconds', 'longTtftP50Ms', 'longTtftP99Ms'],
   async run(context) {
-    const stop = new AbortController();
-    const giveUp = new AbortController();
-    const long = runLong(context, AbortSignal.any([context.signal, stop.signal]), giveUp.signal);
-    const steadyResult = await runSteady(context);
-    stop.abort();
-    context.phase('long prompts still under way');
-    const timer = setTimeout(() => giveUp.abort(), longPatienceMs);
-    const longRecords = await long;
-    clearTimeout(timer);
-    return interferenceFigures(steadyResult, longRecords);
+    const startMs = performance.now();
+    const [steady, long] = await Promise.all([runSteady(context), runLong(context)]);
+    return interferenceFigures(steady.records, long.records, startMs);
   },
 };
 
-/** A fixed amount of work: every stream generates the same number of tokens once. */
+function fixedWork(context: ScenarioContext) {
+  const seconds = longestWindows * context.options.seconds;
+  return { ...timing(context, { seconds, drainSeconds: 0 }), warmupMs: 0 };
+}
+
+/** Every stream generates the same number of tokens once. */
 function runSteady(context: ScenarioContext): Promise<DriverResult> {
   const random = context.random.fork('steady');
-  const outputTokens = steadyTokensPerSecond * Math.round(context.options.seconds);
+  const outputTokens = Math.round(steadyTokensPerSecond * context.options.seconds);
   return runClosedLoop({
-    ...timing(context, { seconds: 8 * context.options.seconds }),
-    warmupMs: 0,
+    ...fixedWork(context),
     clients: steadyStreams,
     nextRequest: (_, turn) =>
       turn > 0
@@ -66,24 +67,12 @@ function runSteady(context: ScenarioContext): Promise<DriverResult> {
   });
 }
 
-/** One long prompt at fixed times; those under way when the steady streams end get some time to finish. */
-async function runLong(
-  context: ScenarioContext,
-  signal: AbortSignal,
-  giveUp: AbortSignal,
-): Promise<RequestRecord[]> {
-  const cut = AbortSignal.any([context.signal, giveUp]);
-  setMaxListeners(0, cut);
+/** A fixed number of long prompts at fixed times. */
+function runLong(context: ScenarioContext): Promise<DriverResult> {
   const random = context.random.fork('long');
-  const arrivals = Math.ceil((8 * context.options.seconds * 1000) / longPromptEveryMs);
-  const result = await runOpenLoop({
-    ...timing(context),
-    warmupMs: 0,
-    measureMs: 8 * context.options.seconds * 1000,
-    signal,
-    // The stop signal ends the arrivals; what is under way may still finish.
-    send: (spec, { scheduledAtMs }) =>
-      context.send(spec, { cut, ...(scheduledAtMs === undefined ? {} : { scheduledAtMs }) }),
+  const arrivals = Math.max(1, Math.round(context.options.seconds));
+  return runOpenLoop({
+    ...fixedWork(context),
     arrivalsMs: Array.from({ length: arrivals }, (_, index) => (index + 1) * longPromptEveryMs),
     request: () => ({
       tag: 'long',
@@ -92,39 +81,52 @@ async function runLong(
       outputTokens: longOutputTokens,
     }),
   });
-  return result.records;
 }
 
-function interferenceFigures(steadyResult: DriverResult, long: readonly RequestRecord[]): ScenarioRun {
-  const steady = steadyResult.records;
+function interferenceFigures(
+  steady: readonly RequestRecord[],
+  long: readonly RequestRecord[],
+  startMs: number,
+): ScenarioRun {
   const gapsMs = sorted(steady.flatMap(interTokenGapsMs));
   const longTtftMs = sorted(long.map(timeToFirstTokenMs).filter(isNumber));
-  const totalMs = Math.max(...steady.map(({ finishedAtMs }) => finishedAtMs)) - steadyResult.window.startMs;
+  const all = [...steady, ...long];
   return {
     metrics: {
       itlP50Ms: percentile(gapsMs, 0.5),
       itlP99Ms: percentile(gapsMs, 0.99),
       itlMaxMs: percentile(gapsMs, 1),
-      steadyTotalSeconds: totalMs / 1000,
+      totalSeconds: secondsUntilDone(all, startMs),
+      steadyTotalSeconds: secondsUntilDone(steady, startMs),
       steadyTokens: sum(steady.map(generatedTokens)),
       longTtftP50Ms: percentile(longTtftMs, 0.5),
       longTtftP99Ms: percentile(longTtftMs, 0.99),
       longRequests: long.length,
-      failedRequests: [...steady, ...long].filter(({ outcome }) => outcome === 'failed').length,
-      unfinishedRequests: [...steady, ...long].filter(({ outcome }) => outcome === 'unfinished').length,
+      failedRequests: all.filter(({ outcome }) => outcome === 'failed').length,
+      rejectedRequests: all.filter(({ outcome }) => outcome === 'rejected').length,
+      unfinishedRequests: all.filter(({ outcome }) => outcome === 'unfinished').length,
     },
     curves: { itlMs: quantileCurve(gapsMs) },
   };
 }
 
-const interactivePerSecond = 1.5;
+/** The work is the same for every server, so its end compares; NaN when some of it was not done. */
+function secondsUntilDone(records: readonly RequestRecord[], startMs: number): number {
+  if (records.some(({ outcome }) => outcome !== 'ok')) return Number.NaN;
+  return (Math.max(...records.map(({ finishedAtMs }) => finishedAtMs)) - startMs) / 1000;
+}
+
 const batchClients = 24;
+/** Share of the capacity that interactive users take. */
+const interactiveShare = 0.3;
 
 export const batchUnderInteractive: Scenario = {
   name: 'batch-under-interactive',
   title: 'Bulk work under interactive traffic',
   question: 'What do interactive users pay for bulk work running underneath, and how much bulk work fits?',
   contextTokens: 1024,
+  official: { seconds: 20, warmupSeconds: 1.5 },
+  expectedSeconds: ({ seconds, warmupSeconds }) => 3 * warmupSeconds + 2.5 * seconds + 4,
   headline: [
     'interactiveTtftP50Ms',
     'interactiveTtftP99Ms',
@@ -132,60 +134,100 @@ export const batchUnderInteractive: Scenario = {
     'ttftP99Ratio',
     'itlP99Ratio',
     'batchTokensPerSecond',
+    'batchOfWhatIsLeft',
   ],
   async run(context) {
+    const ratePerSecond = interactiveShare * (await capacityOf(context));
     context.phase('interactive alone');
-    const alone = latencies(recordsOf(await runInteractive(context, 'alone')));
+    const alone = await runInteractive(context, 'alone', ratePerSecond);
     context.phase('with bulk work');
-    const [mixedResult, batchResult] = await Promise.all([
-      runInteractive(context, 'mixed'),
-      runBatch(context),
+    const [mixed, batch] = await Promise.all([
+      runInteractive(context, 'mixed', ratePerSecond),
+      runBatch(context, 'mixed', context.options.seconds),
     ]);
-    const mixed = latencies(recordsOf(mixedResult));
-    const seconds = (batchResult.window.endMs - batchResult.window.startMs) / 1000;
+    context.phase('bulk work alone');
+    const batchAlone = await runBatch(context, 'alone', context.options.seconds / 2);
     return {
       metrics: {
-        aloneTtftP50Ms: alone.ttftP50Ms!,
-        aloneTtftP99Ms: alone.ttftP99Ms!,
-        aloneItlP99Ms: alone.itlP99Ms!,
-        interactiveTtftP50Ms: mixed.ttftP50Ms!,
-        interactiveTtftP99Ms: mixed.ttftP99Ms!,
-        interactiveItlP99Ms: mixed.itlP99Ms!,
-        ttftP99Ratio: mixed.ttftP99Ms! / alone.ttftP99Ms!,
-        itlP99Ratio: mixed.itlP99Ms! / alone.itlP99Ms!,
-        batchTokensPerSecond: tokensInWindow(batchResult.records, batchResult.window) / seconds,
-        interactiveGoodFraction: summarize(mixedResult, context.options.targets).goodFraction!,
+        ...interactiveFigures(alone, mixed, context),
+        ...batchFigures(mixed, batch, batchAlone),
+        offeredRequestsPerSecond: ratePerSecond,
       },
     };
   },
 };
 
-/** The same arrivals and prompts lengths in both phases; the prompts differ, so that no cache helps the second. */
-function runInteractive(context: ScenarioContext, phase: string): Promise<DriverResult> {
+function interactiveFigures(aloneResult: DriverResult, mixedResult: DriverResult, context: ScenarioContext) {
+  const alone = latencies(recordsOf(aloneResult));
+  const records = recordsOf(mixedResult);
+  const mixed = latencies(records);
+  const all = [...aloneResult.records, ...mixedResult.records];
+  return {
+    aloneTtftP50Ms: alone.ttftP50Ms!,
+    aloneTtftP99Ms: alone.ttftP99Ms!,
+    aloneItlP99Ms: alone.itlP99Ms!,
+    interactiveTtftP50Ms: mixed.ttftP50Ms!,
+    interactiveTtftP99Ms: mixed.ttftP99Ms!,
+    interactiveItlP99Ms: mixed.itlP99Ms!,
+    ttftP99Ratio: mixed.ttftP99Ms! / alone.ttftP99Ms!,
+    itlP99Ratio: mixed.itlP99Ms! / alone.itlP99Ms!,
+    interactiveGoodFraction: summarize(mixedResult, context.options.targets).goodFraction!,
+    interactiveRequests: records.length,
+    failedRequests: all.filter(({ outcome }) => outcome === 'failed').length,
+    unfinishedRequests: all.filter(({ outcome }) => outcome === 'unfinished').length,
+  };
+}
+
+/**
+ * Both kinds of request have the same lengths, so a token of one costs what a token of the other costs, and what is
+ * left for bulk work is what it generates alone minus what the interactive users generate.
+ */
+function batchFigures(mixed: DriverResult, batch: DriverResult, batchAlone: DriverResult) {
+  const aloneTokensPerSecond = tokensPerSecond(batchAlone);
+  const interactiveTokensPerSecond = tokensPerSecond(mixed);
+  const batchTokensPerSecond = tokensPerSecond(batch);
+  const left = aloneTokensPerSecond - interactiveTokensPerSecond;
+  return {
+    batchTokensPerSecond,
+    batchAloneTokensPerSecond: aloneTokensPerSecond,
+    interactiveTokensPerSecond,
+    batchOfWhatIsLeft: left > 0 ? batchTokensPerSecond / left : Number.NaN,
+  };
+}
+
+function tokensPerSecond({ records, window }: DriverResult): number {
+  return (1000 * tokensInWindow(records, window)) / (window.endMs - window.startMs);
+}
+
+/** The same arrivals and prompt lengths in both phases; the prompts differ, so that no cache helps the second. */
+function runInteractive(
+  context: ScenarioContext,
+  phase: string,
+  ratePerSecond: number,
+): Promise<DriverResult> {
   const durationSeconds = context.options.warmupSeconds + context.options.seconds;
-  const draw = distinctRequests(context, `interactive ${phase}`);
+  const draw = shortReplies(context, `interactive ${phase}`);
   return runOpenLoop({
     ...timing(context),
     arrivalsMs: arrivalScheduleMs(
-      { ratePerSecond: interactivePerSecond, durationSeconds },
+      { ratePerSecond, durationSeconds },
       context.random.fork('interactive arrivals'),
     ),
     request: () => ({ ...draw(), tag: 'interactive', serviceTier: 'priority' }),
   });
 }
 
-function runBatch(context: ScenarioContext): Promise<DriverResult> {
-  const draw = distinctRequests(context, 'bulk');
-  const random = context.random.fork('bulk lengths');
-  const outputs = spreadLength(2 * context.options.outputTokens);
+function runBatch(context: ScenarioContext, phase: string, seconds: number): Promise<DriverResult> {
+  const draw = shortReplies(context, `bulk ${phase}`);
   return runClosedLoop({
-    ...timing(context, { drainSeconds: 0 }),
+    ...timing(context, { seconds, drainSeconds: 0 }),
     clients: batchClients,
-    nextRequest: () => ({
-      ...draw(),
-      outputTokens: drawLength(outputs, random),
-      tag: 'batch',
-      serviceTier: 'flex',
-    }),
+    nextRequest: () => ({ ...draw(), tag: 'batch', serviceTier: 'flex' }),
   });
+}
+
+/** Shorter than elsewhere, so that the window holds enough requests for a p99. */
+function shortReplies(context: ScenarioContext, label: string): () => RequestSpec {
+  const outputTokens = Math.max(2, Math.round((2 / 3) * context.options.outputTokens));
+  return distinctRequests({ ...context, options: { ...context.options, outputTokens } }, label);
 }

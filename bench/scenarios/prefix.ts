@@ -2,7 +2,7 @@ import { runClosedLoop } from '../load/drivers.js';
 import { drawLength } from '../load/lengths.js';
 import { buildPrompt, drawWords } from '../load/prompts.js';
 import type { RequestRecord, RequestSpec } from '../load/records.js';
-import { latencies, recordsOf, summarize } from '../load/summary.js';
+import { latencies, servedIn, summarize } from '../load/summary.js';
 import { outputLength, type Scenario, type ScenarioContext, timing } from './scenario.js';
 
 const ownTokens = 16;
@@ -14,7 +14,16 @@ export function sharedPrefix(prefixTokens: number): Scenario {
     title: `Shared prefix of ${prefixTokens.toLocaleString('en')} tokens`,
     question: 'How much prompt work is saved when everyone shares a system prompt?',
     contextTokens: prefixTokens + 128 > 1024 ? 2048 : 1024,
-    headline: ['generatedTokensPerSecond', 'cachedTokenFraction', 'ttftP50Ms', 'ttftP99Ms', 'itlP99Ms'],
+    official: { seconds: 10, warmupSeconds: prefixTokens > 500 ? 10 : 6 },
+    expectedSeconds: ({ seconds, warmupSeconds }) => warmupSeconds + seconds + 6,
+    headline: [
+      'generatedTokensPerSecond',
+      'cachedTokenFraction',
+      'cachedOfIdeal',
+      'ttftP50Ms',
+      'ttftP99Ms',
+      'itlP99Ms',
+    ],
     async run(context) {
       const { calibration } = context.target;
       const random = context.random.fork('shared');
@@ -27,6 +36,7 @@ export function sharedPrefix(prefixTokens: number): Scenario {
         nextRequest: () => ({
           prompt: buildPrompt(promptTokens, calibration, random, { prefix, prefixTokens }),
           promptTokens,
+          reusableTokens: prefixTokens,
           outputTokens: drawLength(outputs, random),
         }),
       });
@@ -35,29 +45,38 @@ export function sharedPrefix(prefixTokens: number): Scenario {
   };
 }
 
-const conversations = 16;
+/** More than there are slots: a conversation whose user thinks may lose its slot meanwhile. */
+const conversationsPerClient = 1.5;
 const turnsPerConversation = 5;
 const openingTokens = 64;
 const userTokens = 24;
 const replyTokens = 32;
-const meanThinkMs = 500;
+const meanThinkMs = 1500;
 
 export const multiTurn: Scenario = {
   name: 'multi-turn',
   title: 'Conversations of several turns',
   question: 'Does a returning conversation find its history still computed?',
   contextTokens: 1024,
-  headline: ['laterTurnTtftP50Ms', 'laterTurnTtftP99Ms', 'cachedTokenFraction', 'generatedTokensPerSecond'],
+  official: { seconds: 14, warmupSeconds: 5 },
+  expectedSeconds: ({ seconds, warmupSeconds }) => warmupSeconds + seconds + 2,
+  headline: [
+    'laterTurnTtftP50Ms',
+    'laterTurnTtftP99Ms',
+    'cachedTokenFraction',
+    'computedOfIdeal',
+    'generatedTokensPerSecond',
+  ],
   async run(context) {
     const talk = conversationTurns(context);
     const think = context.random.fork('think');
     const result = await runClosedLoop({
       ...timing(context),
-      clients: Math.min(conversations, context.options.clients),
+      clients: Math.round(conversationsPerClient * context.options.clients),
       nextRequest: talk,
       thinkMs: () => think.exponential(meanThinkMs),
     });
-    const later = latencies(recordsOf(result).filter(({ tag }) => tag === 'later turn'));
+    const later = latencies(servedIn(result).filter(({ tag }) => tag === 'later turn'));
     return {
       metrics: {
         ...summarize(result, context.options.targets),
@@ -89,7 +108,14 @@ function conversationTurns(
       tag: isFirst ? 'first turn' : 'later turn',
       prompt: next.text,
       promptTokens: next.tokens,
+      ...(isFirst ? { reusableTokens: 0 } : reusableOf(previous)),
       outputTokens: replyTokens,
     };
   };
+}
+
+/** All that the last turn computed; its last token was sampled but never computed. Unknown after a refusal. */
+function reusableOf(previous: RequestRecord | undefined): { reusableTokens?: number } {
+  if (previous?.promptTokens === undefined || previous.outputTokens === undefined) return {};
+  return { reusableTokens: previous.promptTokens + previous.outputTokens - 1 };
 }

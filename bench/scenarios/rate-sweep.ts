@@ -11,10 +11,12 @@ import {
 } from './scenario.js';
 
 /** Fractions of the closed-loop capacity that every target is asked to carry. */
-const gridFractions = [0.25, 0.5, 0.7, 0.85, 1, 1.2];
+const gridFractions = [0.25, 0.5, 0.75, 1, 1.25];
 /** A rate is carried when this share of its requests is good. */
 const goodShare = 0.9;
-const refinements = 2;
+const refinements = 1;
+/** Below it a rate is hopeless, and so is every higher one. */
+const hopelessShare = 0.05;
 
 export interface RateStep {
   ratePerSecond: number;
@@ -26,6 +28,9 @@ export const rateSweep: Scenario = {
   title: 'Rate sweep to the knee',
   question: 'What is the highest arrival rate at which 90% of the requests meet both targets?',
   contextTokens: 1024,
+  official: { seconds: 6, warmupSeconds: 1 },
+  expectedSeconds: ({ seconds, warmupSeconds }) =>
+    (gridFractions.length + refinements) * (warmupSeconds + seconds + 2),
   headline: ['kneeRequestsPerSecond', 'bestGoodputRequestsPerSecond', 'kneeTtftP99Ms', 'kneeItlP99Ms'],
   async run(context) {
     const capacity = await capacityOf(context);
@@ -35,7 +40,9 @@ export const rateSweep: Scenario = {
       measured.set(ratePerSecond, await runAtRate(context, ratePerSecond));
     };
     for (const fraction of gridFractions) {
-      if (!context.signal.aborted) await measure(fraction * capacity);
+      if (context.signal.aborted) break;
+      await measure(fraction * capacity);
+      if (measured.get(fraction * capacity)!.goodFraction! < hopelessShare) break;
     }
     for (let round = 0; round < refinements && !context.signal.aborted; round += 1) {
       const next = nextRate(stepsOf(measured));

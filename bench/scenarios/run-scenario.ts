@@ -46,6 +46,7 @@ export async function runScenario(options: RunOptions): Promise<RunResult> {
   options.onStart?.(progress);
   const meter = new LoadMeter(options.serverPid);
   const startedAt = new Date().toISOString();
+  const startedAtMs = performance.now();
   const run = await scenario.run({
     target,
     options: options.options,
@@ -54,7 +55,7 @@ export async function runScenario(options: RunOptions): Promise<RunResult> {
     phase: (name) => {
       progress.phase = name;
     },
-    send: async (spec, { cut, scheduledAtMs }) => {
+    send: async (spec, { cut, scheduledAtMs, onToken }) => {
       progress.inFlight += 1;
       const record = await sendStreaming(spec, {
         endpoint: target.endpoint,
@@ -63,6 +64,7 @@ export async function runScenario(options: RunOptions): Promise<RunResult> {
         timeoutMs: requestTimeoutMs,
         onToken: () => {
           progress.tokens += 1;
+          onToken?.();
         },
         ...(scheduledAtMs === undefined ? {} : { scheduledAtMs }),
       });
@@ -78,6 +80,9 @@ export async function runScenario(options: RunOptions): Promise<RunResult> {
     scenario: scenario.name,
     seed,
     startedAt,
+    seconds: options.options.seconds,
+    warmupSeconds: options.options.warmupSeconds,
+    elapsedSeconds: (performance.now() - startedAtMs) / 1000,
     ...run,
     generator: meter.stop(),
     ...(incomplete === undefined ? {} : { incomplete }),

@@ -62,6 +62,10 @@ export interface Scenario {
   question: string;
   /** Window a slot must have for the default options. */
   contextTokens: number;
+  /** Window and warm-up of the official table, where `--seconds` is 12; other values scale them. */
+  official: Pick<LoadOptions, 'seconds' | 'warmupSeconds'>;
+  /** About how long one run takes with these options, everything included. */
+  expectedSeconds: (options: Pick<LoadOptions, 'seconds' | 'warmupSeconds'>) => number;
   /** Metric keys for the tables, most telling first. */
   headline: readonly string[];
   run: (context: ScenarioContext) => Promise<ScenarioRun>;
@@ -101,7 +105,7 @@ export function timing(
   context: ScenarioContext,
   overrides: { seconds?: number; drainSeconds?: number } = {},
 ) {
-  const { seconds = context.options.seconds, drainSeconds = 20 } = overrides;
+  const { seconds = context.options.seconds, drainSeconds = 12 } = overrides;
   return {
     warmupMs: context.options.warmupSeconds * 1000,
     measureMs: seconds * 1000,

@@ -8,6 +8,8 @@ export const throughput: Scenario = {
   title: 'Throughput, all slots busy',
   question: 'How many tokens per second come out when every client always has a request running?',
   contextTokens: 1024,
+  official: { seconds: 10, warmupSeconds: 3 },
+  expectedSeconds: ({ seconds, warmupSeconds }) => warmupSeconds + seconds + 5,
   headline: [
     'generatedTokensPerSecond',
     'completedRequestsPerSecond',
@@ -31,6 +33,8 @@ export const single: Scenario = {
   title: 'One client alone',
   question: 'How fast is the server for a single user?',
   contextTokens: 1024,
+  official: { seconds: 8, warmupSeconds: 1 },
+  expectedSeconds: ({ seconds, warmupSeconds }) => warmupSeconds + seconds + 1,
   headline: ['generatedTokensPerSecond', 'ttftP50Ms', 'itlP50Ms', 'itlP99Ms'],
   async run(context) {
     const draw = distinctRequests(context, 'single');
@@ -48,6 +52,8 @@ export const concurrency: Scenario = {
   title: 'Throughput against concurrency',
   question: 'How does the output grow with the number of clients?',
   contextTokens: 1024,
+  official: { seconds: 6, warmupSeconds: 1.5 },
+  expectedSeconds: ({ seconds, warmupSeconds }) => 4 * (warmupSeconds + seconds / 2 + 2.5),
   headline: ['tokensPerSecondAt1', 'tokensPerSecondAt4', 'tokensPerSecondAt16', 'tokensPerSecondAt32'],
   async run(context) {
     const points: Point[] = [];
@@ -68,10 +74,10 @@ export const concurrency: Scenario = {
   },
 };
 
-/** Powers of two up to the number of clients, and that number itself. */
+/** Powers of four up to the number of clients, and that number itself. */
 export function clientSteps(clients: number): number[] {
   const steps: number[] = [];
-  for (let step = 1; step < clients; step *= 2) steps.push(step);
+  for (let step = 1; step < clients; step *= 4) steps.push(step);
   return [...steps, clients];
 }
 

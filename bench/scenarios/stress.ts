@@ -23,7 +23,9 @@ export const sparse: Scenario = {
   question:
     'After a rush has ended, do the few scattered streams left run as fast as eight neighbours would?',
   contextTokens: 1024,
-  headline: ['generatedTokensPerSecond', 'itlP50Ms', 'itlP99Ms', 'ttftP50Ms'],
+  official: { seconds: 7, warmupSeconds: 3 },
+  expectedSeconds: ({ seconds, warmupSeconds }) => 2 * (warmupSeconds + seconds + 2),
+  headline: ['generatedTokensPerSecond', 'sparseOfDense', 'itlP50Ms', 'itlP99Ms', 'ttftP50Ms'],
   async run(context) {
     const draw = distinctRequests(context, 'sparse');
     const random = context.random.fork('lifetimes');
@@ -41,24 +43,43 @@ export const sparse: Scenario = {
         return turn === 0 ? { ...draw(), outputTokens: random.integer(2, 8) } : undefined;
       },
     });
-    return { metrics: summarize(result, context.options.targets), curves: { itlMs: itlCurve(result) } };
+    const metrics = summarize(result, context.options.targets);
+    context.phase(`${survivors} neighbours`);
+    const dense = await runClosedLoop({
+      ...timing(context),
+      clients: survivors,
+      nextRequest: () => ({ ...draw(), outputTokens: drawLength(lifetimes, random) }),
+    });
+    const denseTokensPerSecond = summarize(dense, context.options.targets).generatedTokensPerSecond!;
+    return {
+      metrics: {
+        ...metrics,
+        denseTokensPerSecond,
+        sparseOfDense: metrics.generatedTokensPerSecond! / denseTokensPerSecond,
+      },
+      curves: { itlMs: itlCurve(result) },
+    };
   },
 };
 
 const overloadFactor = 3;
+/** A user of an overloaded service hangs up after that long, so that a line can grow but not for ever. */
+const patienceMs = 10_000;
 
 export const overload: Scenario = {
   name: 'overload',
   title: 'Three times the capacity',
   question: 'When three times too much arrives, how many requests still get good service?',
   contextTokens: 1024,
+  official: { seconds: 60, warmupSeconds: 3 },
+  expectedSeconds: ({ seconds, warmupSeconds }) => warmupSeconds + seconds + 8,
   headline: [
     'goodputRequestsPerSecond',
     'goodputOfCapacity',
     'ttftP50Ms',
     'itlP99Ms',
     'rejectedRequests',
-    'unfinishedRequests',
+    'expiredRequests',
     'failedRequests',
   ],
   async run(context) {
@@ -67,7 +88,12 @@ export const overload: Scenario = {
     context.phase(`${ratePerSecond.toFixed(1)} requests/s`);
     const durationSeconds = context.options.warmupSeconds + context.options.seconds;
     const result = await runOpenLoop({
-      ...timing(context, { drainSeconds: context.options.targets.ttftMs / 1000 + 8 }),
+      ...timing(context),
+      send: (spec, { cut, scheduledAtMs }) =>
+        context.send(spec, {
+          cut: AbortSignal.any([cut, AbortSignal.timeout(patienceMs)]),
+          ...(scheduledAtMs === undefined ? {} : { scheduledAtMs }),
+        }),
       arrivalsMs: arrivalScheduleMs({ ratePerSecond, durationSeconds }, context.random.fork('arrivals')),
       request: distinctRequests(context, 'overload'),
     });
@@ -77,6 +103,8 @@ export const overload: Scenario = {
       metrics: {
         ...metrics,
         offeredRequestsPerSecond: ratePerSecond,
+        expiredRequests: metrics.unfinishedRequests!,
+        unfinishedRequests: 0,
         goodputOfCapacity: metrics.goodputRequestsPerSecond! / capacity,
         rejectionsWithRetryAfter: rejections.filter((record) => record.retryAfterSeconds !== undefined)
           .length,
@@ -94,6 +122,8 @@ export const disconnects: Scenario = {
   question:
     'How much useful work is left when half of the clients leave early, and is the server free at once?',
   contextTokens: 1024,
+  official: { seconds: 8, warmupSeconds: 2 },
+  expectedSeconds: ({ seconds, warmupSeconds }) => warmupSeconds + seconds + 1,
   headline: ['usefulTokensPerSecond', 'completedRequestsPerSecond', 'ttftP50Ms', 'ttftP99Ms', 'recoveryMs'],
   async run(context) {
     const draw = distinctRequests(context, 'disconnects');
@@ -113,8 +143,11 @@ export const disconnects: Scenario = {
       },
     });
     const recoveryMs = await probeRecovery(context);
-    const seconds = (result.window.endMs - result.window.startMs) / 1000;
-    const useful = recordsOf(result).filter(({ outcome }) => outcome === 'ok');
+    const { startMs, endMs } = result.window;
+    const seconds = (endMs - startMs) / 1000;
+    const useful = result.records.filter(
+      ({ outcome, finishedAtMs }) => outcome === 'ok' && finishedAtMs >= startMs && finishedAtMs < endMs,
+    );
     return {
       metrics: {
         ...summarize(result, context.options.targets),

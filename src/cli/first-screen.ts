@@ -7,7 +7,7 @@ import { formatBytes, formatCount, outputPaint, type Terminal } from './terminal
 
 export interface FirstScreen {
   config: ServeConfig;
-  model: ModelDescription & { kind: ResolvedModel['kind'] | 'simulated' };
+  model: ModelDescription & { kind: ResolvedModel['kind'] | 'simulated' | 'none' };
   /** Where the server listens, for example `http://127.0.0.1:8080`. */
   url: string;
   /** The state of Redis in words. */
@@ -29,6 +29,7 @@ export function firstScreen(screen: FirstScreen): string {
   const paint = outputPaint(terminal);
   const facts: [string, string][] = [
     ['model', describeModel(model)],
+    ['native', model.native ?? 'unknown'],
     ['slots', `${model.slotCount} x ${formatCount(model.contextTokens)} tokens`],
     ['queue', describeQueue(config)],
     ['threads', `${config.threads ?? availableParallelism()}`],
@@ -53,6 +54,7 @@ export function firstScreen(screen: FirstScreen): string {
 
 function describeModel(model: FirstScreen['model']): string {
   if (model.kind === 'simulated') return 'none; the simulated engine answers with random words';
+  if (model.kind === 'none') return 'none; this gateway hands requests on to workers';
   return `${model.id}, ${formatBytes(model.sizeBytes)}, ${sourceWords[model.kind]} ${model.source}`;
 }
 

@@ -1,5 +1,6 @@
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, Option } from 'commander';
 import { ConfigError, type LoadedConfig, loadServeConfig } from '../config/load-config.js';
+import type { BatchCommandOptions } from './batch/batch-options.js';
 import { addServeOptions, configureOptionHelp, flagValues } from './option-flags.js';
 import { packageVersion } from './package-version.js';
 import { processTerminal, type Terminal } from './terminal.js';
@@ -7,6 +8,20 @@ import { processTerminal, type Terminal } from './terminal.js';
 /** Exit codes: 0 done, 1 failed, 2 wrong usage, 128 + n ended by signal n. */
 const usageExitCode = 2;
 const pullOptions = ['model', 'modelCacheDirectory'] as const;
+const batchOptions = [
+  ...([
+    'model',
+    'engine',
+    'slots',
+    'contextTokens',
+    'batchTokens',
+    'threads',
+    'native',
+    'itlTargetMs',
+  ] as const),
+  ...(['calibrate', 'snapshotDirectory', 'snapshotBytes', 'apiKey', 'apiKeyFile', 'logLevel'] as const),
+  ...(['offline', 'modelCacheDirectory', 'maxBodyBytes', 'maxBatchLines', 'batchLinesInFlight'] as const),
+];
 
 /**
  * Runs one command to its end.
@@ -66,20 +81,61 @@ function buildProgram(terminal: Terminal, setExitCode: (code: number) => void): 
       setExitCode(await pull(withWarnings(loaded, terminal), terminal));
     });
 
+  const batchCommand = addServeOptions(program.command('batch [input]'), batchOptions)
+    .description(
+      'answer every line of a JSONL file (- or nothing: standard input), in this process or by a server',
+    )
+    .option(
+      '-o, --output <file>',
+      'where the answers go, in the order of the input; - is standard output',
+      '-',
+    )
+    .option('--server <url>', 'send the lines to this OpenAI-compatible server instead of running the engine')
+    .addOption(new Option('--format <format>', 'of the input').choices(['jsonl', 'csv']).default('jsonl'))
+    .option('--prompt-column <name>', 'the column of a CSV file that holds the prompts', 'prompt')
+    .addHelpText('after', batchHelp)
+    .action(async (input: string | undefined, flags: Omit<BatchCommandOptions, 'input'>) => {
+      const unknownWords = batchCommand.args.filter((word) => word !== input);
+      const loaded = load(batchCommand, { unknownWords, only: batchOptions });
+      const { runBatchCommand } = await import('./batch/batch-command.js');
+      const { output, server = null, format, promptColumn } = flags;
+      const options = { input: input ?? '-', output, server, format, promptColumn };
+      setExitCode(await runBatchCommand(withWarnings(loaded, terminal), options, terminal));
+    });
+
   const doctorCommand = addServeOptions(program.command('doctor'))
     .description('check this machine against the options that serve would get')
     .option('--json', 'print the report as JSON')
-    .action(async (options: { json?: boolean }) => {
+    .option('--cost <file>', 'also time the model and write the file that chairlift plan --cost-from reads')
+    .action(async (options: { json?: boolean; cost?: string }) => {
       const { doctor } = await import('./doctor/doctor.js');
-      setExitCode(await doctor(withWarnings(load(doctorCommand), terminal), options.json === true, terminal));
+      const config = withWarnings(load(doctorCommand), terminal);
+      const exitCode = await doctor(config, options.json === true, terminal);
+      if (exitCode === 0 && options.cost !== undefined) {
+        const { writeCost } = await import('./doctor/cost.js');
+        await writeCost(config, options.cost, terminal);
+      }
+      setExitCode(exitCode);
     });
 
+  program
+    .command('build-native')
+    .description('compile llama.cpp for this processor, from the source in node-llama-cpp')
+    .action(async () => {
+      const { buildNative } = await import('./build-native/build-native.js');
+      setExitCode(await buildNative(terminal));
+    });
   program.command('bench').description('measure throughput and latency; see chairlift bench --help');
   program.command('plan').description('slots and workers for a traffic; see chairlift plan --help');
-  configureOptionHelp([program, serveCommand, pullCommand, doctorCommand]);
+  configureOptionHelp([program, serveCommand, batchCommand, pullCommand, doctorCommand]);
   program.addHelpText('after', () => `\n${serveCommand.helpInformation()}`);
   return program;
 }
+
+const batchHelp = `
+An interrupted run goes on where it was when the same command is run again: what is answered is kept in OUTPUT.partial.
+Exit codes: 0 every line is answered, 1 nothing was written, 2 wrong usage, 3 the output is whole but some lines failed,
+128 + n stopped by signal n.`;
 
 function withWarnings({ config, warnings }: LoadedConfig, terminal: Terminal): LoadedConfig['config'] {
   for (const warning of warnings) terminal.writeError(`chairlift: warning: ${warning}\n`);

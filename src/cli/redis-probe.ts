@@ -7,6 +7,9 @@ export type RedisState =
 
 const probeMs = 1_000;
 
+/** What an unreachable Redis means for clients. */
+export const withoutRedis = 'until it is back, what does not fit into the line gets 503';
+
 /** One PING, at most a second. Passwords never leave this function. */
 export async function probeRedis(redisUrl: string | null): Promise<RedisState> {
   if (redisUrl === null) return { state: 'not configured' };
@@ -48,6 +51,6 @@ export function describeRedis(redis: RedisState): string {
     case 'reachable':
       return `${redis.url}, reachable`;
     case 'unreachable':
-      return `${redis.url}, UNREACHABLE (${redis.reason}); requests wait in memory`;
+      return `${redis.url}, UNREACHABLE (${redis.reason}); ${withoutRedis}`;
   }
 }

@@ -31,13 +31,19 @@ export async function serve(config: ServeConfig, terminal: Terminal): Promise<nu
 }
 
 async function start(config: ServeConfig, terminal: Terminal, signals: StopSignals): Promise<RunningServer> {
-  const model = config.engine === 'llama' ? await findModel(config, terminal, signals) : null;
+  const model =
+    config.engine === 'llama' && config.role !== 'gateway'
+      ? await findModel(config, terminal, signals)
+      : null;
   const { startServer } = await import('../main.js');
   const server = await startServer({ ...config, model: model?.path ?? null });
   terminal.writeOutput(
     firstScreen({
       config,
-      model: { ...server.core.model, kind: model?.kind ?? 'simulated' },
+      model: {
+        ...server.core.model,
+        kind: config.role === 'gateway' ? 'none' : (model?.kind ?? 'simulated'),
+      },
       url: server.url,
       redis: describeRedis(await probeRedis(config.redisUrl)),
       terminal,
@@ -46,7 +52,8 @@ async function start(config: ServeConfig, terminal: Terminal, signals: StopSigna
   return server;
 }
 
-async function findModel(
+/** The file to load, fetched if need be, with progress on standard error. */
+export async function findModel(
   config: ServeConfig,
   terminal: Terminal,
   signals: StopSignals,

@@ -11,7 +11,7 @@ export class StopSignals {
   readonly first: Promise<StopSignal>;
   /** Aborts on the first signal. */
   readonly abortSignal: AbortSignal;
-  readonly #listener: (signal: StopSignal) => void;
+  private readonly listener: (signal: StopSignal) => void;
 
   /** @param endAtOnce gets the exit code; replaced by tests */
   constructor(endAtOnce: (exitCode: number) => void = process.exit) {
@@ -22,7 +22,7 @@ export class StopSignals {
     this.first = new Promise((resolve) => {
       resolveFirst = resolve;
     });
-    this.#listener = (signal) => {
+    this.listener = (signal) => {
       const nowMs = performance.now();
       if (firstAtMs === null) {
         firstAtMs = nowMs;
@@ -33,13 +33,13 @@ export class StopSignals {
         endAtOnce(exitCodeOf(signal));
       }
     };
-    process.on('SIGINT', this.#listener);
-    process.on('SIGTERM', this.#listener);
+    process.on('SIGINT', this.listener);
+    process.on('SIGTERM', this.listener);
   }
 
   stopListening(): void {
-    process.off('SIGINT', this.#listener);
-    process.off('SIGTERM', this.#listener);
+    process.off('SIGINT', this.listener);
+    process.off('SIGTERM', this.listener);
   }
 }
 

@@ -1,8 +1,13 @@
+import type { TtftTargets } from '../../scheduler/index.js';
+import type { NativeChoice } from '../models/native-build.js';
+
 /** Everything `chairlift serve` can be told, parsed and validated. */
 export interface ServeConfig {
   /** A path, an `hf:user/repo:quant` URI, or null for the default model. */
   model: string | null;
   engine: 'llama' | 'simulated';
+  /** Which llama.cpp computes. */
+  native: NativeChoice;
   host: string;
   port: number;
   /** null: chosen from the machine's memory (at most 32). */
@@ -15,6 +20,8 @@ export interface ServeConfig {
   threads: number | null;
   /** Milliseconds between two tokens that prefill of others must not push a request over; 0: throughput first; null: chosen. */
   itlTargetMs: number | null;
+  /** Milliseconds to a request's first token after which its prompt gets a larger share, by class. */
+  ttftTargetsMs: TtftTargets;
   /** Time decode calls for a second or two at the first start with a model. */
   calibrate: boolean;
   /** Most sequences that wait for a slot. */
@@ -29,7 +36,19 @@ export interface ServeConfig {
   snapshotDirectory: string | null;
   /** Most bytes of saved slots, 0 for none; null: a safe share of what is free. */
   snapshotBytes: number | null;
+  /** all: takes requests and computes them; gateway: hands them on through Redis; worker: only computes. */
+  role: 'all' | 'gateway' | 'worker';
   redisUrl: string | null;
+  /** In front of every name in Redis; processes that work together share it. */
+  redisPrefix: string;
+  /** Most requests that wait beyond the line, in Redis or in memory. */
+  maxOverflow: number;
+  /** Bull Board at /admin/queues, for whoever has an API key. */
+  queueDashboard: boolean;
+  /** Milliseconds for which a stream can be read again after its last event. */
+  streamRetentionMs: number;
+  /** Milliseconds after which others take over the requests of a silent worker. */
+  redisLockMs: number;
   logLevel: LogLevel;
   offline: boolean;
   modelCacheDirectory: string;
@@ -40,6 +59,16 @@ export interface ServeConfig {
   /** Milliseconds one whole request may take. */
   requestTimeoutMs: number;
   maxBodyBytes: number;
+  /** Where files and batch jobs are kept. */
+  dataDirectory: string;
+  /** Most bytes of all kept files. */
+  maxDataBytes: number;
+  /** Largest input file of a batch job. */
+  maxBatchFileBytes: number;
+  /** Most lines of a batch job. */
+  maxBatchLines: number;
+  /** Most lines of batch jobs that this process has under way; null: a quarter more than there are slots. */
+  batchLinesInFlight: number | null;
 }
 
 export const logLevels = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;

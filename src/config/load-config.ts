@@ -146,6 +146,8 @@ function contradictions(
     problems.push(
       `${origins.batchTokens} ${config.batchTokens}: must be at least the number of slots (${config.slots})`,
     );
+  if (config.role !== 'all' && config.redisUrl === null)
+    problems.push(`${origins.role} ${config.role}: needs --redis-url`);
   return problems;
 }
 
@@ -169,7 +171,7 @@ function unknownWordProblems(words: readonly string[]): string[] {
   return problems;
 }
 
-const commandNames = ['serve', 'pull', 'doctor', 'bench'];
+const commandNames = ['serve', 'batch', 'pull', 'doctor', 'bench', 'plan', 'build-native'];
 
 function unknownArgumentProblem(word: string): string {
   const nearest = nearestWord(word, commandNames);

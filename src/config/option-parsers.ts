@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { priorityClasses, type TtftTargets } from '../../scheduler/index.js';
 import { nearestWord } from './nearest-word.js';
 
 /** `problem` completes the sentence "`--port 99999` ...", for example "must be a whole number from 0 to 65535". */
@@ -31,6 +32,28 @@ export function oneOf<Value extends string>(words: Readonly<Record<string, Value
   };
 }
 
+const longestTtftMs = 86_400_000;
+
+/** `interactive=500,batch=60000`: classes that are left out keep their target. */
+export function ttftTargets(defaults: TtftTargets): Parser<TtftTargets> {
+  const problem = `must be a list such as ${showTtftTargets(defaults)}, each from 1 to ${longestTtftMs} milliseconds`;
+  return (text) => {
+    const targets = { ...defaults };
+    for (const part of text.split(',')) {
+      const [, name = '', digits] = /^\s*(\w+)=(\d+)\s*$/.exec(part) ?? [];
+      const milliseconds = Number(digits);
+      const priorityClass = priorityClasses.find((each) => each === name);
+      if (!priorityClass || !(milliseconds >= 1 && milliseconds <= longestTtftMs)) return refused(problem);
+      targets[priorityClass] = milliseconds;
+    }
+    return parsed(targets);
+  };
+}
+
+export function showTtftTargets(targets: TtftTargets): string {
+  return priorityClasses.map((name) => `${name}=${targets[name]}`).join(',');
+}
+
 export const onOrOff: Parser<boolean> = (text) => {
   const word = text.trim().toLowerCase();
   if (['1', 'true', 'yes', 'on'].includes(word)) return parsed(true);
@@ -44,6 +67,9 @@ export const hostName: Parser<string> = (text) => {
   const looksLikeAddress = /^[\d.]+$/.test(host) && isIP(host) === 0;
   return valid && !looksLikeAddress ? parsed(host) : refused('must be an IP address or a host name');
 };
+
+export const keyPrefix: Parser<string> = (text) =>
+  /^[\w-]{1,64}$/.test(text) ? parsed(text) : refused('must be 1 to 64 letters, digits, - or _');
 
 export const redisUrl: Parser<string> = (text) => {
   const url = URL.canParse(text) ? new URL(text) : null;

@@ -1,16 +1,21 @@
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { throughputFirst } from '../../scheduler/index.js';
+import type { NativeChoice } from '../models/native-build.js';
 import { type LogLevel, logLevels, type ServeConfig } from './config.js';
 import {
   apiKey,
   directoryPath,
   filePath,
   hostName,
+  keyPrefix,
   modelReference,
   oneOf,
   onOrOff,
   type Parser,
   redisUrl,
+  showTtftTargets,
+  ttftTargets,
   wholeNumber,
 } from './option-parsers.js';
 
@@ -67,12 +72,15 @@ function option<Key extends OptionKey>(key: Key, flag: string, details: Details<
 
 const hourMs = 3_600_000;
 const mebibyte = 1_048_576;
+const gibibyte = 1024 * mebibyte;
 const logLevelWords = Object.fromEntries(logLevels.map((level) => [level, level])) as Record<
   string,
   LogLevel
 >;
 
 export const defaultModelCacheDirectory = join(homedir(), '.cache', 'chairlift', 'models');
+
+export const defaultDataDirectory = join(homedir(), '.local', 'share', 'chairlift');
 
 /** Every option of `chairlift serve`. Command line, environment, `--help` and validation are made from this table. */
 export const serveOptions: readonly OptionDefinition[] = [
@@ -88,6 +96,12 @@ export const serveOptions: readonly OptionDefinition[] = [
     parse: oneOf<ServeConfig['engine']>({ llama: 'llama', sim: 'simulated', simulated: 'simulated' }),
     defaultValue: 'llama',
     help: 'llama.cpp in this process, or a simulation without a model',
+  }),
+  option('native', '--native', {
+    valueName: 'auto|prebuilt|local',
+    parse: oneOf<NativeChoice>({ auto: 'auto', prebuilt: 'prebuilt', local: 'local' }),
+    defaultValue: 'auto',
+    help: 'which llama.cpp computes: what build-native compiled, if it did, or the prebuilt one',
   }),
   option('host', '--host', {
     valueName: 'address',
@@ -134,6 +148,13 @@ export const serveOptions: readonly OptionDefinition[] = [
     defaultValue: null,
     defaultText: '2.5 times a decode call with all slots busy',
     help: 'longest gap between two tokens that the prompts of others may cause; 0: throughput first',
+  }),
+  option('ttftTargetsMs', '--ttft-target-ms', {
+    valueName: 'class=milliseconds,...',
+    parse: ttftTargets(throughputFirst.ttftTargetsMs),
+    defaultValue: throughputFirst.ttftTargetsMs,
+    defaultText: showTtftTargets(throughputFirst.ttftTargetsMs),
+    help: 'time to the first token after which a prompt gets a larger share, by class',
   }),
   option('calibrate', '--calibrate', {
     isSwitch: true,
@@ -193,6 +214,41 @@ export const serveOptions: readonly OptionDefinition[] = [
     defaultText: 'none; requests wait in memory',
     help: 'Redis that holds what does not fit in memory',
   }),
+  option('role', '--role', {
+    valueName: 'all|gateway|worker',
+    parse: oneOf<ServeConfig['role']>({ all: 'all', gateway: 'gateway', worker: 'worker' }),
+    defaultValue: 'all',
+    help: 'gateway: no model, hands everything to workers through Redis; worker: takes requests from Redis only',
+  }),
+  option('redisPrefix', '--redis-prefix', {
+    valueName: 'name',
+    parse: keyPrefix,
+    defaultValue: 'chairlift',
+    help: 'in front of every name in Redis; one for each model',
+  }),
+  option('maxOverflow', '--max-overflow', {
+    valueName: 'number',
+    parse: wholeNumber({ minimum: 0, maximum: 1_000_000 }),
+    defaultValue: 10_000,
+    help: 'most requests that wait beyond the line, in Redis or else in memory; more are answered 429',
+  }),
+  option('queueDashboard', '--queue-dashboard', {
+    isSwitch: true,
+    defaultValue: false,
+    help: 'the jobs in Redis as a page at /admin/queues; every API key opens it and sees all prompts',
+  }),
+  option('streamRetentionMs', '--stream-retention-ms', {
+    valueName: 'milliseconds',
+    parse: wholeNumber({ minimum: 1_000, maximum: 24 * hourMs, unit: 'milliseconds' }),
+    defaultValue: 300_000,
+    help: 'how long a stream that came through Redis can be read again',
+  }),
+  option('redisLockMs', '--redis-lock-ms', {
+    valueName: 'milliseconds',
+    parse: wholeNumber({ minimum: 500, maximum: hourMs, unit: 'milliseconds' }),
+    defaultValue: 5_000,
+    help: 'silence after which others take over the requests of a worker',
+  }),
   option('logLevel', '--log-level', {
     valueName: 'level',
     parse: oneOf<LogLevel>(logLevelWords),
@@ -234,5 +290,37 @@ export const serveOptions: readonly OptionDefinition[] = [
     parse: wholeNumber({ minimum: 1024, maximum: 1024 * mebibyte, unit: 'bytes' }),
     defaultValue: 4 * mebibyte,
     help: 'largest request body',
+  }),
+  option('dataDirectory', '--data-dir', {
+    valueName: 'directory',
+    parse: directoryPath,
+    defaultValue: defaultDataDirectory,
+    defaultText: '~/.local/share/chairlift',
+    help: 'where uploaded files and batch jobs are kept',
+  }),
+  option('maxDataBytes', '--max-data-bytes', {
+    valueName: 'bytes',
+    parse: wholeNumber({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, unit: 'bytes' }),
+    defaultValue: 10 * gibibyte,
+    help: 'most bytes of all kept files; more uploads are refused',
+  }),
+  option('maxBatchFileBytes', '--max-batch-file-bytes', {
+    valueName: 'bytes',
+    parse: wholeNumber({ minimum: 1024, maximum: 100 * gibibyte, unit: 'bytes' }),
+    defaultValue: 200 * mebibyte,
+    help: 'largest input file of a batch job',
+  }),
+  option('maxBatchLines', '--max-batch-lines', {
+    valueName: 'number',
+    parse: wholeNumber({ minimum: 1, maximum: 1_000_000 }),
+    defaultValue: 50_000,
+    help: 'most requests in one batch job',
+  }),
+  option('batchLinesInFlight', '--batch-lines-in-flight', {
+    valueName: 'number',
+    parse: wholeNumber({ minimum: 1, maximum: 4096 }),
+    defaultValue: null,
+    defaultText: 'a quarter more than there are slots',
+    help: 'most requests of batch jobs under way at a time',
   }),
 ];

@@ -51,8 +51,16 @@ export interface Engine {
    * Never rejects for a failed decode: that is an outcome.
    */
   run(plan: TickPlan): Promise<{ result: TickResult; timings: TickTimings }>;
-  /** Before the sequence's first sampled row is sampled; kept until closed, so a seed runs on from token to token. */
-  openSampler(sequenceId: number, sampling: SamplingParameters, prompt: Uint32Array): void;
+  /**
+   * Before the sequence's first sampled row is sampled; kept until closed, so a seed runs on from token to token.
+   * @param generatedTokens how many at the end of `prompt` were generated before, for penalties; 0 when left out
+   */
+  openSampler(
+    sequenceId: number,
+    sampling: SamplingParameters,
+    prompt: Uint32Array,
+    generatedTokens?: number,
+  ): void;
   closeSampler(sequenceId: number): void;
   /** Positions the native side holds for a slot. */
   slotTokens(slot: number): number;
@@ -70,4 +78,6 @@ export interface ModelRuntime {
   sizeBytes: number;
   /** Most compute threads a tick may use. */
   threads: number;
+  /** What computes, in words. */
+  native: string;
 }

@@ -8,22 +8,27 @@ import { requestIdHeader, requestIdOf } from './request-id.js';
 const longestRetrySeconds = 60;
 
 /** The serving core reports these itself, whether or not an HTTP client caused them. */
-const countedByTheCore: ReadonlySet<ErrorCode> = new Set(['queue_full', 'draining', 'engine_failed']);
+const countedByTheCore: ReadonlySet<ErrorCode> = new Set([
+  'queue_full',
+  'draining',
+  'engine_failed',
+  'overflow_unavailable',
+]);
 
 /** Answers every error, ours, fastify's or unexpected, in the OpenAI shape. */
 export class ErrorReplies {
-  readonly #metrics: ServiceMetrics;
-  readonly #maxBodyBytes: number;
+  private readonly metrics: ServiceMetrics;
+  private readonly maxBodyBytes: number;
 
   constructor(metrics: ServiceMetrics, maxBodyBytes: number) {
-    this.#metrics = metrics;
-    this.#maxBodyBytes = maxBodyBytes;
+    this.metrics = metrics;
+    this.maxBodyBytes = maxBodyBytes;
   }
 
   send(thrown: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
-    const error = this.#toServiceError(thrown);
+    const error = this.toServiceError(thrown);
     if (error.status >= 500 && error.status !== 503) request.log.error({ err: thrown }, error.message);
-    if (!countedByTheCore.has(error.code)) this.#metrics.requestRejected(error.code);
+    if (!countedByTheCore.has(error.code)) this.metrics.requestRejected(error.code);
     reply.raw.setHeader(requestIdHeader, requestIdOf(request.raw));
     if (error.retryAfterSeconds !== undefined) {
       reply.header('retry-after', clampRetryAfter(error.retryAfterSeconds));
@@ -34,13 +39,13 @@ export class ErrorReplies {
     return reply.code(error.status).send(error.toBody());
   }
 
-  #toServiceError(thrown: unknown): ServiceError {
+  private toServiceError(thrown: unknown): ServiceError {
     if (thrown instanceof ServiceError) return thrown;
     const { code, statusCode } = thrown as Partial<FastifyError>;
     if (code === 'FST_ERR_CTP_BODY_TOO_LARGE') {
       return new ServiceError(
         'request_too_large',
-        `the request body must be at most ${this.#maxBodyBytes} bytes`,
+        `the request body must be at most ${this.maxBodyBytes} bytes`,
       );
     }
     if (code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE') return unsupportedMediaType('this content type');

@@ -4,14 +4,14 @@ import { shorten } from './parameters/json-fields.js';
 
 /** Remembers which methods each path has, to tell a wrong method (405) from a wrong path (404). */
 export class KnownRoutes {
-  readonly #methodsByPath = new Map<string, Set<string>>();
+  private readonly methodsByPath = new Map<string, Set<string>>();
 
   /** Call before any route is added. */
   watch(server: FastifyInstance): void {
     server.addHook('onRoute', (route) => {
-      const methods = this.#methodsByPath.get(route.url) ?? new Set();
+      const methods = this.methodsByPath.get(route.url) ?? new Set();
       for (const method of [route.method].flat()) methods.add(method);
-      this.#methodsByPath.set(route.url, methods);
+      this.methodsByPath.set(route.url, methods);
     });
   }
 
@@ -28,12 +28,12 @@ export class KnownRoutes {
 
   /** @returns the methods of a path in alphabetical order, empty if there is no such path */
   methodsOf(path: string): string[] {
-    const methods = this.#methodsByPath.get(path) ?? this.#methodsOfWildcard(path);
+    const methods = this.methodsByPath.get(path) ?? this.methodsOfWildcard(path);
     return [...(methods ?? [])].sort();
   }
 
-  #methodsOfWildcard(path: string): Set<string> | undefined {
-    for (const [pattern, methods] of this.#methodsByPath) {
+  private methodsOfWildcard(path: string): Set<string> | undefined {
+    for (const [pattern, methods] of this.methodsByPath) {
       if (pattern.endsWith('/*') && path.startsWith(pattern.slice(0, -1))) return methods;
     }
     return undefined;

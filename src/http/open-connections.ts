@@ -9,33 +9,33 @@ const lingerMs = 5000;
  * never sent a request, as browsers and connection pools do.
  */
 export class OpenConnections {
-  readonly #requestsBySocket = new Map<Socket, number>();
-  #closing = false;
+  private readonly requestsBySocket = new Map<Socket, number>();
+  private closing = false;
 
   watch(server: Server): void {
     server.on('connection', (socket) => {
-      this.#requestsBySocket.set(socket, 0);
-      socket.once('close', () => this.#requestsBySocket.delete(socket));
+      this.requestsBySocket.set(socket, 0);
+      socket.once('close', () => this.requestsBySocket.delete(socket));
     });
     server.on('request', ({ socket }, response) => {
-      this.#count(socket, 1);
-      response.once('close', () => this.#count(socket, -1));
+      this.count(socket, 1);
+      response.once('close', () => this.count(socket, -1));
     });
   }
 
   /** Ends idle connections now, busy ones after their answer, and whatever is left after a few seconds. */
   close(): void {
-    this.#closing = true;
-    for (const socket of this.#requestsBySocket.keys()) this.#count(socket, 0);
+    this.closing = true;
+    for (const socket of this.requestsBySocket.keys()) this.count(socket, 0);
     setTimeout(() => {
-      for (const socket of this.#requestsBySocket.keys()) socket.destroy();
+      for (const socket of this.requestsBySocket.keys()) socket.destroy();
     }, lingerMs).unref();
   }
 
-  #count(socket: Socket, change: number): void {
-    const requests = this.#requestsBySocket.get(socket);
+  private count(socket: Socket, change: number): void {
+    const requests = this.requestsBySocket.get(socket);
     if (requests === undefined) return;
-    this.#requestsBySocket.set(socket, requests + change);
-    if (this.#closing && requests + change === 0) socket.destroySoon();
+    this.requestsBySocket.set(socket, requests + change);
+    if (this.closing && requests + change === 0) socket.destroySoon();
   }
 }

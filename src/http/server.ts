@@ -13,13 +13,14 @@ import { acceptJsonBodies } from './json-body.js';
 import { KnownRoutes } from './known-routes.js';
 import { OpenConnections } from './open-connections.js';
 import { requestIdHeader, requestIdOf } from './request-id.js';
-import type { RouteContext } from './route-context.js';
+import { noOverflow, type OverflowView, type RouteContext } from './route-context.js';
 import { addChatCompletions } from './routes/chat-completions.js';
 import { addCompletions } from './routes/completions.js';
 import { addDocumentation, collectDocumentation } from './routes/documentation.js';
 import { addHealth } from './routes/health.js';
 import { addMetrics } from './routes/metrics.js';
 import { addModels } from './routes/models.js';
+import { addStreams } from './routes/streams.js';
 import { addTokenization } from './routes/tokenization.js';
 import { addTrace } from './routes/trace.js';
 
@@ -37,12 +38,19 @@ export interface HttpServerOptions {
   core: ServingCore;
   config: HttpConfig;
   metrics: ServiceMetrics;
+  /** Absent: there is none. */
+  overflow?: OverflowView;
+  /** Only what is asked of a process that takes no requests: how it is. */
+  onlyStatus?: boolean;
   /** Absent: nothing is logged. */
   logger?: FastifyBaseLogger;
+  /** Adds routes of higher layers, behind the same authentication, errors and documentation. */
+  addMoreRoutes?: (server: FastifyInstance) => void;
 }
 
 /** The HTTP face of a serving core. The caller listens and closes; closing the core is the caller's too. */
-export function createHttpServer({ core, config, metrics, logger }: HttpServerOptions): FastifyInstance {
+export function createHttpServer(options: HttpServerOptions): FastifyInstance {
+  const { core, config, metrics, overflow = noOverflow, logger } = options;
   const errorReplies = new ErrorReplies(metrics, config.maxBodyBytes);
   const server = Fastify({
     ...(logger === undefined ? { logger: false } : { loggerInstance: logger }),
@@ -69,7 +77,7 @@ export function createHttpServer({ core, config, metrics, logger }: HttpServerOp
   logResponses(server);
   server.setErrorHandler((error, request, reply) => errorReplies.send(error, request, reply));
   routes.refuseTheRest(server);
-  addRoutes(server, { core, config, metrics });
+  addRoutes(server, { core, config, metrics, overflow }, options);
   return server;
 }
 
@@ -78,16 +86,23 @@ function mostConnections({ maxWaiting }: HttpConfig): number {
   return 2 * (maxWaiting + 256) + 512;
 }
 
-function addRoutes(server: FastifyInstance, context: RouteContext): void {
+function addRoutes(
+  server: FastifyInstance,
+  context: RouteContext,
+  { onlyStatus, addMoreRoutes }: HttpServerOptions,
+): void {
   collectDocumentation(server);
   server.register(async (scope) => {
+    addHealth(scope, context);
+    addMetrics(scope, context);
+    if (onlyStatus) return;
     addChatCompletions(scope, context);
     addCompletions(scope, context);
     addModels(scope, context);
     addTokenization(scope, context);
-    addHealth(scope, context);
-    addMetrics(scope, context);
+    addStreams(scope, context);
     addTrace(scope, context);
+    addMoreRoutes?.(scope);
   });
   addDocumentation(server);
 }

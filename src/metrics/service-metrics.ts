@@ -16,142 +16,147 @@ const finishReasons: readonly FinishReason[] = ['stop', 'length', 'cancelled', '
 export class ServiceMetrics implements ServingObserver {
   readonly registry = new Registry();
 
-  #stats: (() => SchedulerStats) | null = null;
+  private stats: (() => SchedulerStats) | null = null;
 
-  readonly #timeToFirstToken = this.#histogram(
+  private readonly timeToFirstToken = this.histogram(
     'time_to_first_token_seconds',
     'Arrival of a request to its first token.',
     buckets.timeToFirstTokenSeconds,
   );
-  readonly #interTokenLatency = this.#histogram(
+  private readonly interTokenLatency = this.histogram(
     'inter_token_latency_seconds',
     'Every gap between two tokens of one sequence.',
     buckets.interTokenLatencySeconds,
   );
-  readonly #requestLatency = this.#histogram(
+  private readonly requestLatency = this.histogram(
     'e2e_request_latency_seconds',
     'Arrival of a request to its last token.',
     buckets.requestLatencySeconds,
   );
-  readonly #queueTime = this.#histogram(
+  private readonly queueTime = this.histogram(
     'request_queue_time_seconds',
     'Time a sequence waited for a slot.',
     buckets.requestLatencySeconds,
   );
-  readonly #tickRows = this.#histogram('tick_rows', 'Rows of one decode call.', buckets.rowCounts);
-  readonly #tickPasses = this.#histogram(
+  private readonly tickRows = this.histogram('tick_rows', 'Rows of one decode call.', buckets.rowCounts);
+  private readonly tickPasses = this.histogram(
     'tick_passes',
     'Trips over the weights in one decode call.',
     buckets.passCounts,
   );
-  readonly #tickTokens = this.#histogram('tick_tokens', 'Tokens of one decode call.', buckets.tokenCounts);
-  readonly #tickDecode = this.#histogram(
+  private readonly tickTokens = this.histogram(
+    'tick_tokens',
+    'Tokens of one decode call.',
+    buckets.tokenCounts,
+  );
+  private readonly tickDecode = this.histogram(
     'tick_decode_seconds',
     'Native decode time of one tick.',
     buckets.tickDecodeSeconds,
   );
-  readonly #tickSampling = this.#histogram(
+  private readonly tickSampling = this.histogram(
     'tick_sampling_seconds',
     'Time one tick waited for its samples.',
     buckets.tickOverheadSeconds,
   );
-  readonly #tickJavascript = this.#histogram(
+  private readonly tickJavascript = this.histogram(
     'tick_javascript_seconds',
     'Time of one tick that was neither decoding nor sampling.',
     buckets.tickOverheadSeconds,
   );
 
-  readonly #promptTokens = this.#counter('prompt_tokens_total', 'Prompt tokens of finished sequences.');
-  readonly #cachedPromptTokens = this.#counter(
+  private readonly promptTokens = this.counter('prompt_tokens_total', 'Prompt tokens of finished sequences.');
+  private readonly cachedPromptTokens = this.counter(
     'cached_prompt_tokens_total',
     'Prompt tokens of finished sequences whose KV was reused.',
   );
-  readonly #generationTokens = this.#counter(
+  private readonly generationTokens = this.counter(
     'generation_tokens_total',
     'Generated tokens of finished sequences.',
   );
-  readonly #finished = this.#labelledCounter(
+  private readonly finished = this.labelledCounter(
     'request_success_total',
     'Finished sequences by the way they ended.',
     'finished_reason',
   );
-  readonly #rejected = this.#labelledCounter(
+  private readonly rejected = this.labelledCounter(
     'request_rejections_total',
     'Requests answered with an error, by its code.',
     'reason',
   );
 
-  readonly #tickThreads = this.#labelledCounter(
+  private readonly tickThreads = this.labelledCounter(
     'ticks_total',
     'Decode calls by number of threads.',
     'threads',
   );
-  readonly #slotMismatches = this.#counter(
+  private readonly slotMismatches = this.counter(
     'slot_mismatches_total',
     'Slots that held something else than the scheduler thought; each was emptied and computed again.',
   );
 
-  readonly #cache = new CacheMetrics(this.registry, () => this.#stats?.().cache);
+  private readonly cache = new CacheMetrics(this.registry, () => this.stats?.().cache);
 
   constructor() {
-    for (const reason of finishReasons) this.#finished.inc({ finished_reason: reason }, 0);
-    this.#rejected.inc({ reason: 'queue_full' satisfies ErrorCode }, 0);
-    this.#registerGauges();
-    this.#registerCostGauges();
+    for (const reason of finishReasons) this.finished.inc({ finished_reason: reason }, 0);
+    this.rejected.inc({ reason: 'queue_full' satisfies ErrorCode }, 0);
+    this.registerGauges();
+    this.registerCostGauges();
+    this.registerPreemptions();
   }
 
   /** Where the gauges read the scheduler's state at each scrape; until it is called they are zero. */
   readStatsFrom(stats: () => SchedulerStats): void {
-    this.#stats = stats;
+    this.stats = stats;
   }
 
   requestStarted(waitMs: number): void {
-    this.#queueTime.observe(waitMs / 1000);
+    this.queueTime.observe(waitMs / 1000);
   }
 
   firstToken(ttftMs: number): void {
-    this.#timeToFirstToken.observe(ttftMs / 1000);
+    this.timeToFirstToken.observe(ttftMs / 1000);
   }
 
   nextToken(gapMs: number): void {
-    this.#interTokenLatency.observe(gapMs / 1000);
+    this.interTokenLatency.observe(gapMs / 1000);
   }
 
   requestFinished(info: FinishedRequest): void {
-    this.#finished.inc({ finished_reason: info.reason });
-    this.#requestLatency.observe(info.durationMs / 1000);
-    this.#promptTokens.inc(info.promptTokens);
-    this.#cachedPromptTokens.inc(info.cachedTokens);
-    this.#generationTokens.inc(info.completionTokens);
+    this.finished.inc({ finished_reason: info.reason });
+    this.requestLatency.observe(info.durationMs / 1000);
+    this.promptTokens.inc(info.promptTokens);
+    this.cachedPromptTokens.inc(info.cachedTokens);
+    this.generationTokens.inc(info.completionTokens);
   }
 
   requestRejected(code: ErrorCode): void {
-    this.#rejected.inc({ reason: code });
+    this.rejected.inc({ reason: code });
   }
 
   tick(info: ObservedTick): void {
-    this.#tickRows.observe(info.rows);
-    this.#tickPasses.observe(info.passes);
-    this.#tickTokens.observe(info.tokens);
-    this.#tickThreads.inc({ threads: info.threads });
-    this.#tickDecode.observe(info.decodeMs / 1000);
-    this.#tickSampling.observe(info.samplingMs / 1000);
-    this.#tickJavascript.observe(info.javascriptMs / 1000);
+    this.tickRows.observe(info.rows);
+    this.tickPasses.observe(info.passes);
+    this.tickTokens.observe(info.tokens);
+    this.tickThreads.inc({ threads: info.threads });
+    this.tickDecode.observe(info.decodeMs / 1000);
+    this.tickSampling.observe(info.samplingMs / 1000);
+    this.tickJavascript.observe(info.javascriptMs / 1000);
   }
 
   slotOperation(info: ObservedSlotOperation): void {
-    this.#cache.slotOperation(info);
+    this.cache.slotOperation(info);
   }
 
   slotMismatch(): void {
-    this.#slotMismatches.inc();
+    this.slotMismatches.inc();
   }
 
-  #registerGauges(): void {
-    this.#gauge('num_requests_running', 'Sequences that hold a slot.', (stats) => stats.running);
-    this.#gauge('num_requests_waiting', 'Sequences that wait for a slot.', (stats) => stats.waiting);
-    this.#gauge('waiting_tokens', 'Prompt tokens that wait for a slot.', (stats) => stats.waitingTokens);
-    const readStats = () => this.#stats?.();
+  private registerGauges(): void {
+    this.gauge('num_requests_running', 'Sequences that hold a slot.', (stats) => stats.running);
+    this.gauge('num_requests_waiting', 'Sequences that wait for a slot.', (stats) => stats.waiting);
+    this.gauge('waiting_tokens', 'Prompt tokens that wait for a slot.', (stats) => stats.waitingTokens);
+    const readStats = () => this.stats?.();
     new Gauge({
       name: 'chairlift_slots',
       help: 'Slots by state: running a sequence, holding reusable KV, empty.',
@@ -166,9 +171,25 @@ export class ServiceMetrics implements ServingObserver {
     });
   }
 
-  #registerCostGauges(): void {
-    const readStats = () => this.#stats?.();
-    this.#gauge(
+  private registerPreemptions(): void {
+    const readStats = () => this.stats?.();
+    new Counter({
+      name: 'chairlift_preemptions_total',
+      help: 'Sequences that gave up their slot to a higher class, by what became of their KV.',
+      labelNames: ['kv'],
+      registers: [this.registry],
+      collect() {
+        this.reset();
+        const { saved, left } = readStats()?.preemptions ?? { saved: 0, left: 0 };
+        this.inc({ kv: 'saved' }, saved);
+        this.inc({ kv: 'left' }, left);
+      },
+    });
+  }
+
+  private registerCostGauges(): void {
+    const readStats = () => this.stats?.();
+    this.gauge(
       'itl_target_seconds',
       'Gap between tokens that prefill must not exceed.',
       (stats) => stats.itlTargetMs / 1000,
@@ -199,8 +220,8 @@ export class ServiceMetrics implements ServingObserver {
     });
   }
 
-  #gauge(name: string, help: string, read: (stats: SchedulerStats) => number): void {
-    const readStats = () => this.#stats?.();
+  private gauge(name: string, help: string, read: (stats: SchedulerStats) => number): void {
+    const readStats = () => this.stats?.();
     new Gauge({
       name: `chairlift_${name}`,
       help,
@@ -212,15 +233,15 @@ export class ServiceMetrics implements ServingObserver {
     });
   }
 
-  #histogram(name: string, help: string, bounds: number[]): Histogram {
+  private histogram(name: string, help: string, bounds: number[]): Histogram {
     return new Histogram({ name: `chairlift_${name}`, help, buckets: bounds, registers: [this.registry] });
   }
 
-  #counter(name: string, help: string): Counter {
+  private counter(name: string, help: string): Counter {
     return new Counter({ name: `chairlift_${name}`, help, registers: [this.registry] });
   }
 
-  #labelledCounter<Label extends string>(name: string, help: string, label: Label): Counter<Label> {
+  private labelledCounter<Label extends string>(name: string, help: string, label: Label): Counter<Label> {
     return new Counter({
       name: `chairlift_${name}`,
       help,

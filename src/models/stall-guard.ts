@@ -1,28 +1,28 @@
 /** Aborts a download whose byte count stops growing. */
 export class StallGuard {
   readonly signal: AbortSignal;
-  readonly #controller = new AbortController();
-  readonly #stallMs: number;
-  #timer: NodeJS.Timeout;
-  #bytes = 0;
+  private readonly controller = new AbortController();
+  private readonly stallMs: number;
+  private timer: NodeJS.Timeout;
+  private bytes = 0;
 
   constructor(firstByteMs: number, stallMs: number, parent?: AbortSignal) {
-    this.#stallMs = stallMs;
+    this.stallMs = stallMs;
     this.signal =
-      parent === undefined ? this.#controller.signal : AbortSignal.any([this.#controller.signal, parent]);
-    this.#timer = this.#arm(firstByteMs);
+      parent === undefined ? this.controller.signal : AbortSignal.any([this.controller.signal, parent]);
+    this.timer = this.arm(firstByteMs);
   }
 
   /** The stall, if that is what ended the download. */
   get reason(): unknown {
-    return this.#controller.signal.aborted ? this.#controller.signal.reason : null;
+    return this.controller.signal.aborted ? this.controller.signal.reason : null;
   }
 
   sawBytes(total: number): void {
-    if (total <= this.#bytes) return;
-    this.#bytes = total;
-    clearTimeout(this.#timer);
-    this.#timer = this.#arm(this.#stallMs);
+    if (total <= this.bytes) return;
+    this.bytes = total;
+    clearTimeout(this.timer);
+    this.timer = this.arm(this.stallMs);
   }
 
   /** Rejects as soon as the signal fires, even when `work` does not listen to it. */
@@ -38,12 +38,12 @@ export class StallGuard {
   }
 
   stop(): void {
-    clearTimeout(this.#timer);
+    clearTimeout(this.timer);
   }
 
-  #arm(waitMs: number): NodeJS.Timeout {
+  private arm(waitMs: number): NodeJS.Timeout {
     return setTimeout(
-      () => this.#controller.abort(new Error(`no data for ${Math.round(waitMs / 100) / 10} s`)),
+      () => this.controller.abort(new Error(`no data for ${Math.round(waitMs / 100) / 10} s`)),
       waitMs,
     );
   }

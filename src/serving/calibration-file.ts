@@ -7,6 +7,8 @@ import type { Measurement } from './calibration.js';
 /** Everything that changes what a decode call costs. */
 export interface CalibrationSubject {
   modelPath: string;
+  /** What computes, in words. */
+  native: string;
   slotCount: number;
   contextTokens: number;
   batchTokens: number;

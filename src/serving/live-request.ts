@@ -1,7 +1,7 @@
 import type { FinishedEvent, SequenceSpec } from '../../scheduler/index.js';
 import type { TextCodec } from '../engine/text-codec.js';
 import type { FinishedRequest, ServingObserver } from '../metrics/serving-observer.js';
-import type { GenerationEvent, GenerationRequest } from './serving-core.js';
+import type { GenerationEvent, GenerationRequest, ResumePoint } from './serving-core.js';
 import { TextStream } from './text-stream.js';
 
 /** One choice of a live request: its text, its times. */
@@ -9,14 +9,35 @@ export class LiveChoice {
   readonly live: LiveRequest;
   readonly spec: SequenceSpec;
   readonly choice: number;
+  /** Tokens that an earlier worker generated and sent. */
+  readonly resumedTokens: readonly number[];
   private readonly text: TextStream;
   private lastTokenMs = 0;
 
-  constructor(live: LiveRequest, spec: SequenceSpec, choice: number, codec: TextCodec) {
+  /** @param prompt the client's own, without what was generated since */
+  constructor(
+    live: LiveRequest,
+    spec: SequenceSpec,
+    choice: number,
+    codec: TextCodec,
+    prompt: Uint32Array,
+    resume?: ResumePoint,
+  ) {
     this.live = live;
     this.spec = spec;
     this.choice = choice;
-    this.text = new TextStream(codec, live.request.stopStrings, spec.prompt);
+    this.resumedTokens = resume?.tokens ?? [];
+    this.text = new TextStream(codec, live.request.stopStrings, prompt);
+    for (const token of this.resumedTokens) this.text.push(token);
+  }
+
+  /** Everything but its end was already sent. */
+  get isComplete(): boolean {
+    return this.text.stopped || this.spec.maxTokens <= 0;
+  }
+
+  get promptTokens(): number {
+    return this.spec.prompt.length - this.resumedTokens.length;
   }
 
   /** @returns true when a stop string appeared and the sequence should end */
@@ -30,20 +51,20 @@ export class LiveChoice {
   }
 
   /** @returns what the metrics want to know of it */
-  finish({ reason, generatedTokens, cachedTokens }: FinishedEvent, nowMs: number): FinishedRequest {
+  finish(
+    { reason, generatedTokens, cachedTokens }: Omit<FinishedEvent, 'type'>,
+    nowMs: number,
+  ): FinishedRequest {
     const rest = this.text.end();
     if (rest !== '') this.live.emit({ type: 'text', choice: this.choice, text: rest, tokens: [] });
     const finalReason = this.text.stopped && reason === 'length' ? 'stop' : reason;
-    const promptTokens = this.spec.prompt.length;
-    const completionTokens = generatedTokens;
-    this.live.emit({
-      type: 'finished',
-      choice: this.choice,
-      reason: finalReason,
-      usage: { promptTokens, cachedTokens, completionTokens },
-    });
-    const durationMs = nowMs - this.live.arrivalMs;
-    return { reason: finalReason, promptTokens, cachedTokens, completionTokens, durationMs };
+    const usage = {
+      promptTokens: this.promptTokens,
+      cachedTokens: Math.min(cachedTokens, this.promptTokens),
+      completionTokens: this.resumedTokens.length + generatedTokens,
+    };
+    this.live.emit({ type: 'finished', choice: this.choice, reason: finalReason, usage });
+    return { reason: finalReason, ...usage, durationMs: nowMs - this.live.arrivalMs };
   }
 }
 

@@ -1,6 +1,7 @@
-import { emptyCacheStats, type SchedulerStats } from '../../scheduler/index.js';
+import type { SchedulerStats } from '../../scheduler/index.js';
 import type { TextCodec } from '../engine/text-codec.js';
 import { ServiceError } from '../errors.js';
+import { noStats } from './no-stats.js';
 import type {
   GenerationEvent,
   GenerationRequest,
@@ -33,7 +34,7 @@ export class LoadingCore implements ServingCore {
     return this.core?.model ?? this.announced;
   }
 
-  get codec(): TextCodec {
+  get codec(): TextCodec | null {
     return this.loaded().codec;
   }
 
@@ -41,8 +42,8 @@ export class LoadingCore implements ServingCore {
     this.loaded().assertAccepting();
   }
 
-  submit(request: GenerationRequest, onEvent: (event: GenerationEvent) => void): void {
-    this.loaded().submit(request, onEvent);
+  submit(request: GenerationRequest, onEvent: (event: GenerationEvent) => void): void | Promise<void> {
+    return this.loaded().submit(request, onEvent);
   }
 
   abort(requestId: string): void {
@@ -50,7 +51,7 @@ export class LoadingCore implements ServingCore {
   }
 
   stats(): SchedulerStats {
-    return this.core?.stats() ?? nothing;
+    return this.core?.stats() ?? noStats;
   }
 
   trace(ticks: number): Promise<TraceEvent[]> {
@@ -66,18 +67,3 @@ export class LoadingCore implements ServingCore {
     throw new ServiceError('loading', 'the model is still being loaded', { retryAfterSeconds: 2 });
   }
 }
-
-const nothing: SchedulerStats = {
-  waiting: 0,
-  waitingTokens: 0,
-  waitingByClass: { interactive: 0, standard: 0, batch: 0 },
-  running: 0,
-  prefilling: 0,
-  decoding: 0,
-  slotCount: 0,
-  cachedSlots: 0,
-  emptySlots: 0,
-  cache: emptyCacheStats(),
-  itlTargetMs: 0,
-  costs: [],
-};

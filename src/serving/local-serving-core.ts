@@ -1,4 +1,5 @@
 import {
+  type FinishedEvent,
   type Rejection,
   Scheduler,
   type SchedulerEvent,
@@ -12,6 +13,7 @@ import { ServiceError } from '../errors.js';
 import type { ServingObserver } from '../metrics/serving-observer.js';
 import type { Measurement } from './calibration.js';
 import { LiveChoice, LiveRequest } from './live-request.js';
+import { tokenizeWithin } from './prompt-tokens.js';
 import type {
   GenerationEvent,
   GenerationRequest,
@@ -34,6 +36,8 @@ export interface LocalServingCoreOptions {
   /** Most sequences, and most prompt tokens, that wait for a slot. */
   limits: { maxWaiting: number; maxWaitingTokens: number };
   observer: ServingObserver;
+  /** A full line is no rejection yet: another place is tried. */
+  canOverflow?: boolean;
   /** Monotonic milliseconds. */
   nowMs: () => number;
   /** Faults that no client can be told about. */
@@ -104,21 +108,24 @@ export class LocalServingCore implements ServingCore {
     if (this.requests.has(request.id))
       throw new ServiceError('invalid_value', `request id ${request.id} is in use`);
     const nowMs = this.options.nowMs();
-    const specs = request.prompts.flatMap((prompt) =>
-      Array.from({ length: request.choicesPerPrompt }, () => this.sequenceSpec(request, prompt, nowMs)),
-    );
-    const rejection = this.scheduler.submit(specs, nowMs);
-    if (rejection) throw this.rejected(rejection);
     const live = new LiveRequest(request, nowMs, onEvent, (error) => {
       this.options.onFault(`listener of ${request.id} failed`, error);
       this.abort(request.id);
     });
-    this.requests.set(request.id, live);
-    specs.forEach((spec, index) => {
-      const choice = new LiveChoice(live, spec, index, this.codec);
-      live.choices.set(spec.id, choice);
-      this.choices.set(spec.id, choice);
-    });
+    const choices = this.choicesOf(live, nowMs);
+    const complete = choices.filter((choice) => choice.isComplete);
+    const running = choices.filter((choice) => !choice.isComplete);
+    const rejection = this.scheduler.submit(
+      running.map(({ spec }) => spec),
+      nowMs,
+    );
+    if (rejection) throw this.rejected(rejection);
+    if (running.length > 0) this.requests.set(request.id, live);
+    for (const choice of running) {
+      live.choices.set(choice.spec.id, choice);
+      this.choices.set(choice.spec.id, choice);
+    }
+    if (complete.length > 0) setImmediate(() => this.endComplete(complete));
     this.loop.wake();
   }
 
@@ -172,14 +179,47 @@ export class LocalServingCore implements ServingCore {
     throw this.reject('draining', 'the server is shutting down', 5);
   }
 
-  private sequenceSpec(request: GenerationRequest, prompt: Uint32Array, nowMs: number): SequenceSpec {
+  /** @throws ServiceError of a prompt that does not fit */
+  private choicesOf(live: LiveRequest, nowMs: number): LiveChoice[] {
+    const { request } = live;
+    const { prompts, choicesPerPrompt, maxTokens, resume } = request;
+    return prompts.flatMap((prompt, promptIndex) => {
+      const tokens = tokenizeWithin(this.codec, prompt, maxTokens, this.engine.contextTokens);
+      return Array.from({ length: choicesPerPrompt }, (_, index) => {
+        const choice = promptIndex * choicesPerPrompt + index;
+        const point = resume?.[choice];
+        if (point?.finished) return [];
+        const spec = this.sequenceSpec(request, tokens, point?.tokens ?? [], nowMs);
+        return new LiveChoice(live, spec, choice, this.codec, tokens, point);
+      }).flat();
+    });
+  }
+
+  /** Choices whose worker died after their last token and before saying so. */
+  private endComplete(choices: readonly LiveChoice[]): void {
+    for (const choice of choices) {
+      const { id: sequenceId } = choice.spec;
+      choice.finish(
+        { sequenceId, reason: 'length', generatedTokens: 0, cachedTokens: 0, message: null },
+        this.options.nowMs(),
+      );
+    }
+  }
+
+  private sequenceSpec(
+    request: GenerationRequest,
+    prompt: Uint32Array,
+    generated: readonly number[],
+    nowMs: number,
+  ): SequenceSpec {
     const id = this.nextSequenceId;
     this.nextSequenceId += 1;
     const { priorityClass, tenant, cacheSalt, queueTimeoutMs } = request;
+    const maxTokens = request.maxTokens ?? Math.max(1, this.engine.contextTokens - prompt.length);
     return {
       id,
-      prompt,
-      maxTokens: request.maxTokens ?? Math.max(1, this.engine.contextTokens - prompt.length),
+      prompt: generated.length === 0 ? prompt : Uint32Array.from([...prompt, ...generated]),
+      maxTokens: maxTokens - generated.length,
       ignoreEndToken: request.sampling.ignoreEndToken,
       priorityClass,
       tenant,
@@ -198,23 +238,37 @@ export class LocalServingCore implements ServingCore {
 
   private deliverTo(choice: LiveChoice, event: SchedulerEvent): void {
     const { observer, nowMs } = this.options;
-    if (event.type === 'started') {
-      const { sampling } = choice.live.request;
-      const seed = (sampling.seed + choice.choice) >>> 0;
-      this.engine.openSampler(event.sequenceId, { ...sampling, seed }, choice.spec.prompt);
-      observer.requestStarted(event.waitMs);
-    } else if (event.type === 'token') {
-      if (choice.takeToken(event.token, nowMs(), observer)) this.scheduler.finish(event.sequenceId);
-    } else {
-      this.engine.closeSampler(event.sequenceId);
-      this.choices.delete(event.sequenceId);
-      choice.live.choices.delete(event.sequenceId);
-      if (event.message) this.options.onFault(`sequence ${event.sequenceId}: ${event.message}`, null);
-      observer.requestFinished(choice.finish(event, nowMs()));
-      this.waitEstimator.finished(nowMs());
-      if (choice.live.choices.size === 0) this.requests.delete(choice.live.request.id);
-      if (this.choices.size === 0) this.onIdle?.();
+    switch (event.type) {
+      case 'started': {
+        const { sampling } = choice.live.request;
+        const seed = (sampling.seed + choice.choice) >>> 0;
+        const resumedTokens = choice.resumedTokens.length;
+        this.engine.openSampler(event.sequenceId, { ...sampling, seed }, choice.spec.prompt, resumedTokens);
+        observer.requestStarted(event.waitMs);
+        return;
+      }
+      case 'token':
+        if (choice.takeToken(event.token, nowMs(), observer)) this.scheduler.finish(event.sequenceId);
+        return;
+      case 'preempted':
+      case 'resumed':
+        // Sampler and text live on: to its client it was only slow.
+        return;
+      case 'finished':
+        this.finish(choice, event);
     }
+  }
+
+  private finish(choice: LiveChoice, event: FinishedEvent): void {
+    const { observer, nowMs } = this.options;
+    this.engine.closeSampler(event.sequenceId);
+    this.choices.delete(event.sequenceId);
+    choice.live.choices.delete(event.sequenceId);
+    if (event.message) this.options.onFault(`sequence ${event.sequenceId}: ${event.message}`, null);
+    observer.requestFinished(choice.finish(event, nowMs()));
+    this.waitEstimator.finished(nowMs());
+    if (choice.live.choices.size === 0) this.requests.delete(choice.live.request.id);
+    if (this.choices.size === 0) this.onIdle?.();
   }
 
   /** An invariant is broken: nothing can be trusted any more, but every client is told. */
@@ -244,6 +298,12 @@ export class LocalServingCore implements ServingCore {
             `tokens (${promptTokens} in the prompt, ${maxTokens} in the completion).`,
         );
       }
+      case 'never':
+        return this.reject(
+          'invalid_value',
+          `${rejection.choices} sequences with ${rejection.promptTokens} prompt tokens are more than this server takes at ` +
+            'once, however idle it is; ask for fewer choices or prompts per request',
+        );
       case 'waiting':
         return this.reject(
           'queue_full',
@@ -260,11 +320,12 @@ export class LocalServingCore implements ServingCore {
   }
 
   private reject(
-    code: 'context_length_exceeded' | 'queue_full' | 'draining' | 'engine_failed',
+    code: 'context_length_exceeded' | 'invalid_value' | 'queue_full' | 'draining' | 'engine_failed',
     message: string,
     retryAfterSeconds?: number,
   ): ServiceError {
-    this.options.observer.requestRejected(code);
+    const isFinal = code !== 'queue_full' || !this.options.canOverflow;
+    if (isFinal) this.options.observer.requestRejected(code);
     return new ServiceError(code, message, retryAfterSeconds === undefined ? {} : { retryAfterSeconds });
   }
 }

@@ -1,14 +1,27 @@
 import type { FinishReason, PriorityClass, SchedulerStats } from '../../scheduler/index.js';
 import type { SamplingParameters } from '../engine/sampling-parameters.js';
-import type { TextCodec } from '../engine/text-codec.js';
+import type { ChatMessage, TextCodec } from '../engine/text-codec.js';
+import type { ServiceFailure } from '../errors.js';
 import type { TraceEvent } from './tick-trace.js';
 
-/** What the client asked, validated and tokenised. Choices are numbered prompt by prompt: `prompt * n + choice`. */
+/**
+ * Token ids, at least one; or, where no tokenizer is at hand, validated text that whoever has the model renders and
+ * tokenises. `path` is the field it came from.
+ */
+export type Prompt = Uint32Array | { messages: readonly ChatMessage[] } | { path: string; text: string };
+
+/** What one choice had already generated when its worker died. */
+export interface ResumePoint {
+  tokens: readonly number[];
+  /** Its last event was already sent; it does not run again. */
+  finished: boolean;
+}
+
+/** What the client asked, validated. Choices are numbered prompt by prompt: `prompt * n + choice`. */
 export interface GenerationRequest {
   /** Unique among live requests, e.g. `chatcmpl-...`. */
   id: string;
-  /** Token ids, each at least one token long. */
-  prompts: readonly Uint32Array[];
+  prompts: readonly Prompt[];
   /** OpenAI's `n`. */
   choicesPerPrompt: number;
   /** null fills the slot's window. */
@@ -23,6 +36,12 @@ export interface GenerationRequest {
   cacheSalt: string;
   /** Milliseconds after arrival at which a request that still waits for a slot is dropped; null: never. */
   queueTimeoutMs: number | null;
+  /** Runs to its end whoever listens; its stream can be read again for a while. Needs Redis. */
+  resumable?: boolean;
+  /** How the answer is written, for whoever reads its stream again; nothing but the HTTP layer reads it. */
+  presentation?: string;
+  /** One per choice: goes on where another worker stopped. Its tokens are not sent again, but usage counts them. */
+  resume?: readonly ResumePoint[];
 }
 
 export interface ChoiceUsage {
@@ -32,10 +51,21 @@ export interface ChoiceUsage {
   completionTokens: number;
 }
 
-/** In order per choice: any number of `text`, then exactly one `finished`. Serialisable. */
+/**
+ * In order per choice: any number of `text`, then exactly one `finished`. Serialisable.
+ * `id` is there when the stream can be resumed after this event.
+ */
 export type GenerationEvent =
-  | { type: 'text'; choice: number; text: string; tokens: readonly number[] }
-  | { type: 'finished'; choice: number; reason: FinishReason; usage: ChoiceUsage };
+  | { type: 'text'; choice: number; text: string; tokens: readonly number[]; id?: string }
+  | {
+      type: 'finished';
+      choice: number;
+      reason: FinishReason;
+      usage: ChoiceUsage;
+      /** Says more than the reason `error` where more is known. */
+      failure?: ServiceFailure;
+      id?: string;
+    };
 
 export interface ModelDescription {
   /** The id clients see in /v1/models. */
@@ -48,6 +78,8 @@ export interface ModelDescription {
   /** Tokens per slot; prompt plus completion must fit. */
   contextTokens: number;
   slotCount: number;
+  /** What computes, in words; absent until that is known. */
+  native?: string;
 }
 
 export type ServingState = 'loading' | 'ready' | 'draining' | 'failed';
@@ -58,7 +90,8 @@ export type ServingState = 'loading' | 'ready' | 'draining' | 'failed';
  */
 export interface ServingCore {
   readonly model: ModelDescription;
-  readonly codec: TextCodec;
+  /** null: there is no model here; prompts are handed on as text. */
+  readonly codec: TextCodec | null;
   readonly state: ServingState;
   /**
    * Cheap gate to call before tokenising, so that a burst cannot slip past the limits.
@@ -67,9 +100,10 @@ export interface ServingCore {
   assertAccepting(): void;
   /**
    * Takes all choices of the request or none. Events arrive on later turns of the event loop, never inside this call.
-   * @throws ServiceError `queue_full`, `context_length_exceeded`, `draining`, ...
+   * @returns a promise where it takes a while to know, e.g. from Redis; no event arrives before it is settled
+   * @throws (or rejects with) ServiceError `queue_full`, `context_length_exceeded`, `draining`, ...
    */
-  submit(request: GenerationRequest, onEvent: (event: GenerationEvent) => void): void;
+  submit(request: GenerationRequest, onEvent: (event: GenerationEvent) => void): void | Promise<void>;
   /** The request's client is gone: its slots are free within one tick and no further event is sent. Idempotent. */
   abort(requestId: string): void;
   stats(): SchedulerStats;

@@ -17,6 +17,16 @@ export class WaitEstimator {
     this.lastMs = nowMs;
   }
 
+  /** @returns milliseconds until those who wait now have gone; 0 while nothing has finished yet */
+  waitMs(waiting: number): number {
+    return this.rate <= 0 ? 0 : (waiting / this.rate) * 1000;
+  }
+
+  /** Sequences per second. */
+  get finishedPerSecond(): number {
+    return this.rate;
+  }
+
   /** @returns seconds for Retry-After until about half of those waiting are gone */
   retryAfterSeconds(waiting: number): number {
     if (this.rate <= 0) return minimumSeconds;

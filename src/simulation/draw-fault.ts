@@ -1,10 +1,11 @@
 import { Random } from './random.js';
-import { type Fault, faultKinds, type Scenario } from './scenario.js';
+import { type Fault, faultKinds, isFaultless, type Scenario } from './scenario.js';
 
 const outageTicks = 6;
 
 /** What goes wrong in this tick; mostly nothing. */
 export function drawFaults({ seed, faults }: Scenario, tick: number): Fault[] {
+  if (isFaultless(faults)) return [];
   const random = new Random(seed, `fault ${tick}`);
   const drawn: Fault[] = [];
   for (const kind of faultKinds) {

@@ -1,6 +1,13 @@
 import type { SchedulerConfig, SchedulingPolicy } from '../../scheduler/index.js';
 import { Random } from './random.js';
-import { type FaultKind, type FaultPlan, faultKinds, type Scenario, type Traffic } from './scenario.js';
+import {
+  type FaultKind,
+  type FaultPlan,
+  faultKinds,
+  type NoisyCost,
+  type Scenario,
+  type Traffic,
+} from './scenario.js';
 import { endToken } from './simulated-text.js';
 
 /** Small machines with small windows: the rarer a collision, the less the simulation finds. */
@@ -19,12 +26,7 @@ export function drawScenario(seed: number): Scenario {
     reusePrefixes: random.chance(0.9),
     operationCosts: drawOperationCosts(random),
   };
-  const cost = {
-    perPassMs: random.pick([2, 6, 20, 60]),
-    perTokenMs: random.pick([0.1, 0.8, 3]),
-    perContextTokenMs: random.pick([0, 0.0005, 0.01]),
-    noiseSigma: random.pick([0, 0.05, 0.3]),
-  };
+  const cost = drawCost(random, config);
   const meanTickMs = cost.perPassMs * 2 + (cost.perTokenMs * (slotCount + config.batchTokens)) / 2;
   const meanLengthTokens = random.pick([8, 25, 400]);
   return {
@@ -36,6 +38,21 @@ export function drawScenario(seed: number): Scenario {
     clock: { resolutionMs: random.pick([0, 0, 1, 16, 250]), startMs: random.pick([0, 0.5, 3_600_000]) },
     traffic: drawTraffic(random, contextTokens, slotCount, meanTickMs, meanLengthTokens),
     faults: drawFaultPlan(random),
+  };
+}
+
+/**
+ * A call in which every slot decodes takes as long as on a GPU, with a 135M model on two cores, with a 1B or an 8B model
+ * there: 10 ms, 70 ms, 300 ms, 2 s. What it is made of differs as well.
+ */
+function drawCost(random: Random, { slotCount, contextTokens }: SchedulerConfig): NoisyCost {
+  const fullDecodeMs = random.pick([10, 70, 300, 2000]);
+  const passShare = random.pick([0.1, 0.4, 0.9]);
+  return {
+    perPassMs: fullDecodeMs * passShare,
+    perTokenMs: (fullDecodeMs * (1 - passShare)) / slotCount,
+    perContextTokenMs: (fullDecodeMs * random.pick([0, 0.1, 1])) / (slotCount * contextTokens),
+    noiseSigma: random.pick([0, 0.05, 0.3]),
   };
 }
 
@@ -118,7 +135,7 @@ export function describeScenario(scenario: Scenario): string {
     `${config.reusePrefixes ? 'prefixes reused' : 'no reuse'}, copies ${config.operationCosts?.copyMs} ms, snapshots ${config.snapshotBytes} bytes`,
     `line ${config.maxWaiting} requests or ${config.maxWaitingTokens} tokens`,
     `ITL target ${policy.itlTargetMs === null ? 'automatic' : `${policy.itlTargetMs.toFixed(1)} ms`}, threads ${policy.threadChoices.join(' or ')}`,
-    `cost ${cost.perPassMs} ms/pass + ${cost.perTokenMs} ms/token + ${cost.perContextTokenMs} ms/context token, noise ${cost.noiseSigma}`,
+    `cost ${short(cost.perPassMs)} ms/pass + ${short(cost.perTokenMs)} ms/token + ${short(cost.perContextTokenMs)} ms/context token, noise ${cost.noiseSigma}`,
     `clock of ${clock.resolutionMs} ms`,
     `an arrival every ${traffic.meanGapMs.toFixed(1)} ms, ${traffic.burstShare * 100}% in bursts of ${traffic.burstSize}`,
     `tenants ${traffic.tenantWeights.join(':')}, classes ${traffic.classWeights.join(':')}`,
@@ -129,4 +146,8 @@ export function describeScenario(scenario: Scenario): string {
       ? 'no faults'
       : `faults per tick: ${shares.map((kind) => `${kind} ${faults.shares[kind]}`).join(', ')}, outages ${faults.outageShare}`,
   ].join('; ');
+}
+
+function short(value: number): string {
+  return String(Number(value.toPrecision(3)));
 }

@@ -9,6 +9,7 @@ export class LedgerEntry {
   readonly arrivalMs: number;
   state: 'waiting' | 'running' | 'finished' = 'waiting';
   slot = -1;
+  /** -1: it never had a slot. */
   startRank = -1;
   /** Prompt and delivered tokens. */
   readonly known: number[];
@@ -51,13 +52,13 @@ export class LedgerEntry {
 
 /**
  * The simulation's own account of every sequence, kept from events and plans alone.
- * It judges the life of a sequence: started once, its tokens in order and those of the oracle, ended once and for a reason.
+ * It judges the life of a sequence: started once, resumed as often as preempted, its tokens in order and those of the oracle, ended once and for a reason.
  */
 export class Ledger {
   readonly entries = new Map<number, LedgerEntry>();
   /** Running, in order of start. */
   readonly running = new Set<LedgerEntry>();
-  /** Waiting, in order of arrival. */
+  /** Waiting, preempted ones included. */
   readonly waiting = new Set<LedgerEntry>();
   readonly slotOwners = new Map<number, LedgerEntry>();
   finishedCount = 0;
@@ -90,7 +91,9 @@ export class Ledger {
     require(entry !== undefined, 'ends-once', () => `event for unknown sequence ${event.sequenceId}`);
     require(entry.state !== 'finished', 'ends-once', () =>
       `sequence ${event.sequenceId}: ${event.type} after its end`);
-    if (event.type === 'started') this.start(entry, event.slot);
+    if (event.type === 'started') this.start(entry, event.slot, false);
+    else if (event.type === 'resumed') this.start(entry, event.slot, true);
+    else if (event.type === 'preempted') this.preempt(entry);
     else if (event.type === 'token') this.takeToken(entry, event.token, event.index);
     else if (event.type === 'finished') this.finish(entry, event, nowMs);
   }
@@ -144,9 +147,10 @@ export class Ledger {
     if (owner) owner.computed = null;
   }
 
-  private start(entry: LedgerEntry, slot: number): void {
+  private start(entry: LedgerEntry, slot: number, isResumed: boolean): void {
     const { id } = entry.spec;
-    require(entry.state === 'waiting', 'ends-once', () => `sequence ${id} started twice`);
+    require(entry.state === 'waiting' && entry.startRank >= 0 === isResumed, 'resumes-once', () =>
+      `sequence ${id} ${isResumed ? 'resumed' : 'started'} while ${entry.state}, its start was ${entry.startRank}`);
     const owner = this.slotOwners.get(slot);
     require(owner === undefined, 'slots-owned-once', () =>
       `slot ${slot} of ${owner!.spec.id} given to ${id} too`);
@@ -157,6 +161,16 @@ export class Ledger {
     this.waiting.delete(entry);
     this.running.add(entry);
     this.slotOwners.set(slot, entry);
+  }
+
+  private preempt(entry: LedgerEntry): void {
+    require(entry.state === 'running', 'resumes-once', () =>
+      `sequence ${entry.spec.id} preempted while ${entry.state}`);
+    entry.state = 'waiting';
+    entry.computed = null;
+    this.running.delete(entry);
+    this.waiting.add(entry);
+    this.slotOwners.delete(entry.slot);
   }
 
   private takeToken(entry: LedgerEntry, token: number, index: number): void {
@@ -210,7 +224,7 @@ export class Ledger {
       case 'cancelled':
         return entry.wishes[0] === 'cancelled';
       case 'expired':
-        return entry.state === 'waiting' && (entry.spec.deadlineMs ?? Number.POSITIVE_INFINITY) <= nowMs;
+        return entry.startRank < 0 && (entry.spec.deadlineMs ?? Number.POSITIVE_INFINITY) <= nowMs;
       case 'error':
         return entry.failedTicks === maxFailedTicks || entry.samplingFailed;
       default:

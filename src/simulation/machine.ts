@@ -94,7 +94,8 @@ export class SimulatedMachine {
     const { passes, tokens } = plan.work;
     const aloneMs = perPassMs * passes + perTokenMs * tokens + perContextTokenMs * contextTokens;
     const costMs = plan.threads > 1 ? aloneMs * secondThread.share + secondThread.barrierMs : aloneMs;
-    const noise = new Random(this.scenario.seed, `noise ${plan.tick}`).lognormalFactor(noiseSigma);
+    const noise =
+      noiseSigma === 0 ? 1 : new Random(this.scenario.seed, `noise ${plan.tick}`).lognormalFactor(noiseSigma);
     return costMs * noise * (find(faults, 'slow-call') ? slowCallFactor : 1);
   }
 

@@ -64,6 +64,10 @@ export interface FaultPlan {
   outageShare: number;
 }
 
+export function isFaultless({ shares, outageShare }: FaultPlan): boolean {
+  return outageShare === 0 && faultKinds.every((kind) => shares[kind] === 0);
+}
+
 /** A workload, a machine and its misfortunes; everything follows from the seed. */
 export interface Scenario {
   seed: number;

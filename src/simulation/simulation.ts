@@ -1,5 +1,6 @@
 import {
   type CacheStats,
+  type PreemptionCounts,
   Scheduler,
   type SchedulerConfig,
   type SchedulerEvent,
@@ -13,7 +14,7 @@ import { Clients, type ServerSide } from './clients.js';
 import { drawFaults } from './draw-fault.js';
 import { EventLog } from './event-log.js';
 import { createInvariants } from './invariants/index.js';
-import type { Invariant, SchedulerUnderTest } from './invariants/invariant.js';
+import type { Invariant, SchedulerUnderTest, World } from './invariants/invariant.js';
 import { Ledger } from './ledger.js';
 import { type DecodeOutcome, find, SimulatedMachine } from './machine.js';
 import type { Fault, Scenario } from './scenario.js';
@@ -34,7 +35,7 @@ export interface SimulationOptions {
 }
 
 /** Where in its life a sequence was when its client left it. */
-export type LeavingState = 'waiting' | 'prefilling' | 'decoding' | 'in-flight';
+export type LeavingState = 'waiting' | 'prefilling' | 'decoding' | 'preempted' | 'in-flight';
 
 export interface SimulationReport {
   scenario: Scenario;
@@ -54,6 +55,7 @@ export interface SimulationReport {
   /** Slot operations that were planned. */
   operations: Record<SlotOperation['kind'], number>;
   cache: CacheStats;
+  preemptions: PreemptionCounts;
 }
 
 /** More turns without a call than this, while there is said to be work, is a busy loop. */
@@ -76,6 +78,7 @@ class Simulation implements ServerSide {
   private readonly scheduler: SchedulerUnderTest;
   private readonly ledger: Ledger;
   private readonly machine: SimulatedMachine;
+  private readonly world: World;
   private readonly invariants: Invariant[];
   private readonly clients: Clients;
   private readonly faults: string[] = [];
@@ -83,6 +86,7 @@ class Simulation implements ServerSide {
     waiting: 0,
     prefilling: 0,
     decoding: 0,
+    preempted: 0,
     'in-flight': 0,
   };
   private readonly operations = { truncate: 0, copy: 0, save: 0, restore: 0, forget: 0 };
@@ -103,12 +107,14 @@ class Simulation implements ServerSide {
     this.scheduler = options.createScheduler?.(config, policy) ?? new Scheduler(config, policy);
     this.ledger = new Ledger(meanLengthTokens);
     this.machine = new SimulatedMachine(scenario, (id) => this.ledger.entries.get(id)!.spec.cacheSalt);
-    this.invariants = createInvariants({
+    this.world = {
       scenario,
       scheduler: this.scheduler,
       ledger: this.ledger,
       machine: this.machine,
-    });
+      stats: this.scheduler.stats(),
+    };
+    this.invariants = createInvariants(this.world);
     this.clients = new Clients(scenario, this.timeline, this, options.keepRequest ?? (() => true));
   }
 
@@ -136,6 +142,7 @@ class Simulation implements ServerSide {
       leavings: this.leavings,
       operations: this.operations,
       cache: this.scheduler.stats().cache,
+      preemptions: this.scheduler.stats().preemptions,
     };
   }
 
@@ -152,6 +159,7 @@ class Simulation implements ServerSide {
       this.logPlan(plan);
       this.ledger.relocate(plan);
     }
+    this.world.stats = this.scheduler.stats();
     for (const invariant of this.invariants) invariant.planned?.(plan, clockMs);
     if (plan) {
       this.idleTurns = 0;
@@ -210,6 +218,7 @@ class Simulation implements ServerSide {
     this.take(this.scheduler.applyTick(result), clockMs);
     this.scheduler.checkIntegrity();
     this.compareSlots(plan);
+    this.world.stats = this.scheduler.stats();
     for (const invariant of this.invariants) invariant.applied?.();
   }
 
@@ -306,12 +315,13 @@ class Simulation implements ServerSide {
     if (!entry || entry.state === 'finished') return;
     const isInFlight = this.inFlight?.rows.some((row) => row.sequenceId === sequenceId) ?? false;
     if (isInFlight) this.leavings['in-flight'] += 1;
-    if (entry.state === 'waiting') this.leavings.waiting += 1;
+    if (entry.state === 'waiting') this.leavings[entry.startRank < 0 ? 'waiting' : 'preempted'] += 1;
     else this.leavings[entry.delivered === 0 ? 'prefilling' : 'decoding'] += 1;
   }
 
   private logPlan({ tick, rows, operations, work }: TickPlan): void {
-    const shape = rows.flatMap((row) => [row.slot, row.firstPosition, row.tokens.length]);
+    const shape: number[] = [];
+    for (const { slot, firstPosition, tokens } of rows) shape.push(slot, firstPosition, tokens.length);
     this.log.add(this.timeline.nowMs, 'plan', [tick, work.passes, operations.length, ...shape], () => [
       tick,
       `${work.passes} passes:`,
@@ -330,18 +340,27 @@ class Simulation implements ServerSide {
   }
 
   private logEvent(event: SchedulerEvent): void {
-    const { type, sequenceId, ...rest } = event;
-    const values = Object.values(rest).map((value) => value ?? '');
-    this.log.add(this.timeline.nowMs, type, [sequenceId, ...values], () => [
-      sequenceId,
-      ...Object.keys(rest).map((name, index) => `${name}=${values[index]}`),
-    ]);
+    this.log.add(this.timeline.nowMs, event.type, valuesOf(event), () =>
+      Object.entries(event).flatMap(([name, value]) => (name === 'type' ? [] : [`${name}=${value ?? ''}`])),
+    );
   }
 }
 
 /** @returns what happened; a violated invariant is part of the report, never thrown */
 export function simulate(scenario: Scenario, options: SimulationOptions): SimulationReport {
   return new Simulation(scenario, options).run();
+}
+
+/** Once per token: no copying of objects. */
+function valuesOf(event: SchedulerEvent): (number | string)[] {
+  switch (event.type) {
+    case 'started':
+      return [event.sequenceId, event.slot, event.waitMs];
+    case 'token':
+      return [event.sequenceId, event.token, event.index];
+    default:
+      return [event.sequenceId, ...Object.values(event).map((value: number | string | null) => value ?? '')];
+  }
 }
 
 function asViolation(error: unknown): Violation {

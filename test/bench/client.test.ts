@@ -237,6 +237,18 @@ describe('drivers', () => {
     expect(sendLagMs).toHaveLength(6);
   });
 
+  it('a closed loop is measured once every client has seen a token', async () => {
+    const startMs = performance.now();
+    const slow = async (_: RequestSpec, { onToken }: { onToken?: () => void }): Promise<RequestRecord> => {
+      await sleep(150);
+      onToken?.();
+      return answerAfter(50)(spec, {});
+    };
+    const { window } = await runClosedLoop({ ...timing, clients: 2, nextRequest: () => spec, send: slow });
+    expect(window.startMs - startMs).toBeGreaterThan(140);
+    expect(window.endMs - window.startMs).toBeCloseTo(timing.measureMs);
+  });
+
   it('a stopped run shortens its window', async () => {
     const stop = new AbortController();
     setTimeout(() => stop.abort(), 120);

@@ -6,6 +6,9 @@ import { Random } from '../../bench/load/random.js';
 import { type FleetOptions, simulateFleet } from '../../bench/plan/fleet.js';
 import { runPlan } from '../../bench/plan/plan-command.js';
 import { planMetrics } from '../../bench/plan/plan-metrics.js';
+import { runCommandLine } from '../../src/cli/program.js';
+import { fakeTerminal } from '../cli/fake-terminal.js';
+import { tinyModelPath } from '../support/models.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'chairlift-plan-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -16,6 +19,7 @@ const cost = {
   perTokenMs: 1,
   perSampledRowMs: 0,
   perAttendedTokenMs: 0,
+  perShortRowAttendedTokenMs: 0,
   noiseSigma: 0,
 };
 const fleet: FleetOptions = {
@@ -72,6 +76,32 @@ describe('chairlift plan', () => {
     expect(code).toBe(0);
     expect(output).toMatch(/2 requests\/s: \d+ workers? of [28] slots; TTFT p99 \S+ ms, ITL p99 \S+ ms/);
     expect(readFileSync(svg, 'utf8')).toContain('Goodput of');
+  });
+
+  it('uses what doctor measured', { timeout: 60_000 }, async () => {
+    const file = join(folder, 'measured.json');
+    const shape = ['--slots', '2', '--context', '64', '--batch', '32', '--threads', '1'];
+    const words = ['doctor', '--port', '0', '--model', tinyModelPath, ...shape, '--cost', file];
+    expect(await runCommandLine(words, fakeTerminal())).toBe(0);
+    const { cost: measured, slots } = JSON.parse(readFileSync(file, 'utf8'));
+    expect(slots).toBe(2);
+    expect(measured.noise.length).toBeGreaterThan(20);
+    const ask = [
+      '--workers',
+      '1',
+      '--slots',
+      '2',
+      '--context-tokens',
+      '64',
+      '--prompt-tokens',
+      '20',
+      '--output-tokens',
+      '10',
+    ];
+    const asMeasured = await run(...ask, '--seconds', '20', '--cost-from', file);
+    expect(asMeasured.code).toBe(0);
+    const slower = await run(...ask, '--seconds', '20', '--cost-from', file, '--per-pass-ms', '3000');
+    expect(slower.code).toBe(1);
   });
 
   it('says the same twice, and needs more for more traffic', async () => {

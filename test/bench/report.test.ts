@@ -7,7 +7,9 @@ import { allPlots, averagePoints } from '../../bench/report/plots.js';
 import { mergeRuns } from '../../bench/report/results.js';
 import { linearScale, logScale } from '../../bench/report/scales.js';
 import { renderTextTable, scenarioTable } from '../../bench/report/tables.js';
+import { type BuildThreads, mergeThreads } from '../../bench/report/threads.js';
 import { scenarios, selectScenarios } from '../../bench/scenarios/index.js';
+import { fitCallCost } from '../../src/serving/call-cost.js';
 import { sampleResults } from './support/sample-results.js';
 
 const throughput = scenarios[0]!;
@@ -93,6 +95,29 @@ describe('the reports', () => {
     expect(text).not.toMatch(/undefined|NaN/);
   });
 
+  it('show what the planner predicted beside what was measured', () => {
+    const live = { tokensPerSecond: 100, itlP50Ms: 50, itlP99Ms: 100, ttftP50Ms: 10, ttftP99Ms: 10 };
+    const rest = { requests: 1, goodputPerSecond: 1, goodFraction: 1 };
+    const comparison = {
+      workload: 'busy',
+      live: { ...live, ...rest },
+      simulated: { ...live, ...rest, itlP50Ms: 70 },
+      chunksPerToken: 1,
+    };
+    const text = renderMarkdown(results, 'results/2026-01-02.json', plots, [], {
+      model: 'm.gguf',
+      machine: results.machine,
+      slots: 8,
+      threads: 1,
+      seconds: 40,
+      itlTargetMs: 250,
+      cost: fitCallCost([]),
+      comparisons: [comparison],
+    });
+    expect(text).toContain('| busy | Generated, tok/s | 100.0 | 100.0 | 0% | yes |');
+    expect(text).toContain('| busy | ITL p50, ms | 70.0 | 50.0 | +40% | **no** |');
+  });
+
   it('make one page that needs nothing else', () => {
     const page = renderHtml(results);
     expect(page).not.toMatch(/<script|src=|href="http|@import|undefined|NaN/);
@@ -110,6 +135,45 @@ describe('the reports', () => {
     expect(allPlots(empty)).toEqual([]);
     expect(renderHtml(empty)).toContain('</html>');
     expect(renderMarkdown(empty, 'results/x.json', [])).toContain('# Measurements');
+  });
+});
+
+describe('threads', () => {
+  const build = (native: string, ms: [one: number, two: number, learned: number]): BuildThreads => ({
+    native,
+    model: 'm.gguf',
+    machine: results.machine,
+    measuredAt: '2026-01-02T00:00:00.000Z',
+    shapes: [
+      {
+        rows: 1,
+        tokensEach: 1,
+        calls: 9,
+        fixedMs: { 1: ms[0], 2: ms[1] },
+        learnedMs: ms[2],
+        learnedShares: { 1: 1, 2: 0 },
+      },
+    ],
+  });
+  const results = sampleResults();
+  const prebuilt = build('llama.cpp v1, prebuilt, cpu, no OpenMP', [6, 18, 6.12]);
+  const local = build('llama.cpp v1, local build, cpu, OpenMP', [5, 3, 3.06]);
+
+  it('are compared with the best fixed number and with the most', () => {
+    const text = renderMarkdown(results, 'results/x.json', [], [prebuilt]);
+    expect(text).toContain('| 1 x 1 | 6.00 | 18.00 | 6.12 | 2.0% | 2.94x as fast |');
+    expect(text).not.toContain('native-builds');
+  });
+
+  it('show what a local build brings once both were measured', () => {
+    const text = renderMarkdown(results, 'results/x.json', [], mergeThreads([prebuilt], local));
+    expect(text).toContain('<a id="native-builds"></a>');
+    expect(text).toContain('| 1 x 1 | 6.12 | 3.06 | 2.00 |');
+  });
+
+  it('a new measurement replaces the one of the same build', () => {
+    const again = build(prebuilt.native, [1, 1, 1]);
+    expect(mergeThreads([prebuilt, local], again)).toEqual([again, local]);
   });
 });
 

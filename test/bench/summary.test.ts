@@ -24,7 +24,7 @@ function record(overrides: Partial<RequestRecord> = {}): RequestRecord {
 }
 
 function run(records: RequestRecord[]) {
-  return summarize({ records, window: { startMs: 1000, endMs: 2000 }, sendLagMs: [] }, targets);
+  return summarize({ loop: 'open', records, window: { startMs: 1000, endMs: 2000 }, sendLagMs: [] }, targets);
 }
 
 describe('isGood', () => {
@@ -63,6 +63,33 @@ describe('summarize', () => {
     // Gaps of running streams count when they end inside the window: 200, 800 and twice 50.
     expect(metrics.itlMaxMs).toBe(800);
     expect(metrics.itlP50Ms).toBe(50);
+  });
+
+  it('takes latencies of a closed loop from requests whose first token fell into the window', () => {
+    const waited = record({
+      scheduledAtMs: -4000,
+      chunkAtMs: [1500, 2500],
+      cachedTokens: 4,
+      reusableTokens: 8,
+    });
+    const later = record({ chunkAtMs: [2100, 2200], cachedTokens: 10 });
+    const metrics = summarize(
+      { loop: 'closed', records: [waited, later], window: { startMs: 1000, endMs: 2000 }, sendLagMs: [] },
+      targets,
+    );
+    expect(metrics.ttftP50Ms).toBe(5500);
+    expect(metrics.cachedTokenFraction).toBeCloseTo(0.4);
+    expect(run([waited, later]).ttftP50Ms).toBe(1100);
+  });
+
+  it('compares the cache with a perfect one', () => {
+    const metrics = run([
+      record({ promptTokens: 100, cachedTokens: 60, reusableTokens: 80 }),
+      record({ promptTokens: 100, cachedTokens: 20, reusableTokens: 20 }),
+      record({ promptTokens: 100, cachedTokens: 90 }),
+    ]);
+    expect(metrics.cachedOfIdeal).toBeCloseTo(80 / 100);
+    expect(metrics.computedOfIdeal).toBeCloseTo(120 / 100);
   });
 
   it('computes TPOT as (E2E - TTFT) / (tokens - 1)', () => {

@@ -131,13 +131,12 @@ describe('single findings', () => {
       device: 'cpu',
       openMp: false,
       instructions: [],
-      mathCores: 2,
     };
     expect(judgeNativeBuild(prebuilt, 2)).toMatchObject({ status: 'warn' });
-    expect(judgeNativeBuild(prebuilt, 2).advice).toContain('node-llama-cpp source download');
+    expect(judgeNativeBuild(prebuilt, 2).advice).toContain('chairlift build-native');
     expect(judgeNativeBuild(prebuilt, 1).status).toBe('ok');
     expect(judgeNativeBuild({ ...prebuilt, device: 'cuda' }, 2).status).toBe('ok');
-    expect(judgeNativeBuild({ ...prebuilt, kind: 'local source build', openMp: true }, 2).status).toBe('ok');
+    expect(judgeNativeBuild({ ...prebuilt, kind: 'local build', openMp: true }, 2).status).toBe('ok');
   });
 
   it('an absent model stops serve only offline and without the bundled one', () => {

@@ -20,7 +20,9 @@ function scratchFile(name: string, text: string, mode = 0o600): string {
 }
 
 function load(flags: FlagValues = {}, environment: Record<string, string> = {}): ServeConfig {
-  return loadServeConfig({ flags, environment }).config;
+  // Without a Redis, every role but one is a contradiction.
+  const redis = 'role' in flags || environment.CHAIRLIFT_ROLE ? { redisUrl: 'redis://localhost' } : {};
+  return loadServeConfig({ flags: { ...redis, ...flags }, environment }).config;
 }
 
 /** Runs a command that must not get past its options. */
@@ -37,6 +39,7 @@ const keyFile = scratchFile('keys', '# ours\nfirst-key\n\n  second-key  \n');
 const samples: Record<OptionKey, [text: string, value: unknown, other: string]> = {
   model: ['/models/a.gguf', '/models/a.gguf', 'hf:user/repo:Q4_K_M'],
   engine: ['sim', 'simulated', 'llama'],
+  native: ['prebuilt', 'prebuilt', 'local'],
   host: ['::1', '::1', 'localhost'],
   port: ['9000', 9000, '9001'],
   slots: ['4', 4, '5'],
@@ -44,6 +47,11 @@ const samples: Record<OptionKey, [text: string, value: unknown, other: string]> 
   batchTokens: ['256', 256, '128'],
   threads: ['3', 3, '2'],
   itlTargetMs: ['50', 50, '0'],
+  ttftTargetsMs: [
+    'batch=5000,interactive=300',
+    { interactive: 300, standard: 10_000, batch: 5000 },
+    'standard=1',
+  ],
   calibrate: ['false', false, 'true'],
   maxWaiting: ['0', 0, '7'],
   maxWaitingTokens: ['1000', 1000, '2000'],
@@ -53,6 +61,12 @@ const samples: Record<OptionKey, [text: string, value: unknown, other: string]> 
   apiKeyFile: [keyFile, ['first-key', 'second-key'], scratchFile('other-keys', 'third-key')],
   allowUnauthenticated: ['true', true, 'false'],
   redisUrl: ['redis://127.0.0.1:6380', 'redis://127.0.0.1:6380', 'rediss://u:p@h:1/2'],
+  role: ['worker', 'worker', 'gateway'],
+  redisPrefix: ['blue', 'blue', 'green'],
+  maxOverflow: ['5', 5, '6'],
+  queueDashboard: ['true', true, 'false'],
+  streamRetentionMs: ['5000', 5000, '6000'],
+  redisLockMs: ['2000', 2000, '3000'],
   logLevel: ['debug', 'debug', 'warn'],
   offline: ['yes', true, 'no'],
   modelCacheDirectory: ['/var/models', '/var/models', '/tmp/models'],
@@ -60,6 +74,11 @@ const samples: Record<OptionKey, [text: string, value: unknown, other: string]> 
   queueTimeoutMs: ['1000', 1000, '2000'],
   requestTimeoutMs: ['1000', 1000, '2000'],
   maxBodyBytes: ['2048', 2048, '4096'],
+  dataDirectory: ['/var/chairlift', '/var/chairlift', '/tmp/chairlift'],
+  maxDataBytes: ['1000', 1000, '2000'],
+  maxBatchFileBytes: ['2048', 2048, '4096'],
+  maxBatchLines: ['10', 10, '20'],
+  batchLinesInFlight: ['3', 3, '4'],
 };
 
 function fieldOf(config: ServeConfig, key: OptionKey): unknown {
@@ -151,6 +170,9 @@ describe('a wrong value', () => {
     ['--queue-timeout-ms', '0', 'from 1 to'],
     ['--request-timeout-ms', '0', 'from 1 to'],
     ['--max-body-bytes', '1023', 'from 1024 to'],
+    ['--ttft-target-ms', 'urgent=5', 'such as interactive=2000,standard=10000,batch=600000'],
+    ['--ttft-target-ms', 'batch=0', 'each from 1 to'],
+    ['--native', 'gpu', 'one of auto, prebuilt, local'],
     ['--engine', 'onnx', 'one of llama, sim'],
     ['--engine', 'constructor', 'one of llama, sim'],
     ['--log-level', 'inf', 'did you mean info?'],
@@ -222,6 +244,10 @@ describe('values that contradict each other', () => {
     expect(load({ host: '0.0.0.0', apiKey: ['k'] }).apiKeys).toEqual(['k']);
     expect(load({ host: '0.0.0.0', apiKeyFile: keyFile }).host).toBe('0.0.0.0');
     expect(load({ host: '0.0.0.0', allowUnauthenticated: true }).host).toBe('0.0.0.0');
+  });
+
+  it('a gateway or worker without a Redis is refused', async () => {
+    expect((await problemsOf(['--role', 'gateway'])).problems).toEqual(['--role gateway: needs --redis-url']);
   });
 
   it('a call smaller than the number of slots is refused', () => {

@@ -10,7 +10,7 @@ class Command {
   readonly ended: Promise<number | null>;
 
   constructor(words: string[], environment: Record<string, string> = {}) {
-    this.process = spawn(process.execPath, ['--import', 'tsx', 'src/cli/chairlift.ts', ...words], {
+    this.process = spawn(process.execPath, ['--import', 'tsx', 'src/cli/chairlift.cts', ...words], {
       env: { PATH: process.env.PATH, HOME: process.env.HOME, ...environment },
       stdio: ['ignore', 'pipe', 'pipe'],
     });

@@ -40,7 +40,10 @@ async function compareAloneWithCompany(
     const position = alone[index]!.findIndex((token, at) => together[at] !== token);
     if (position === -1 && together.length === alone[index]!.length) continue;
     const parted = position === -1 ? alone[index]!.length : position;
-    const tokens = Uint32Array.from([...ask(prompt).prompts[0]!, ...alone[index]!.slice(0, parted)]);
+    const tokens = Uint32Array.from([
+      ...(ask(prompt).prompts[0] as Uint32Array),
+      ...alone[index]!.slice(0, parted),
+    ]);
     const logits = await (runtime.engine as LlamaEngine).topLogits(tokens, 2);
     exceptions.push({ prompt, position: parted, logits });
   }

@@ -21,7 +21,7 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await core.close(0);
-  expect(faults).toEqual([]);
+  expect(faults).toEqual([expect.stringContaining('Sampler is disposed')]);
 });
 
 const ask = (text: string) => core.codec.renderChat([{ role: 'user', content: text }]);
@@ -120,5 +120,31 @@ describe('the real addon under our tick loop', () => {
     expect(whole.finished[0]!.usage.promptTokens).toBe(300);
     const again = await run(core, requestFor(core, '', { prompts: [prompt], maxTokens: 8 }));
     expect(again.tokens).toEqual(whole.tokens);
+  });
+
+  it('ends only the sequence whose row the addon refuses to sample', async () => {
+    const { samplers } = runtime.engine as unknown as { samplers: Map<number, { dispose(): void }> };
+    const request = requestFor(core, story(), { maxTokens: 40, choicesPerPrompt: 3 });
+    const undisturbed = await run(core, request);
+    const finished = new Map<number, string>();
+    const tokens: number[][] = [[], [], []];
+    await new Promise<void>((resolve) => {
+      core.submit({ ...request, id: 'sampler-gone' }, (event) => {
+        if (event.type === 'finished') {
+          finished.set(event.choice, event.reason);
+          if (finished.size === 3) resolve();
+        } else {
+          tokens[event.choice]!.push(...event.tokens);
+          if (event.choice === 1 && tokens[1]!.length === 5) [...samplers.values()][1]!.dispose();
+        }
+      });
+    });
+    expect(finished.get(1)).toBe('error');
+    expect(tokens[1]).toEqual(undisturbed.tokens[1]!.slice(0, tokens[1]!.length));
+    for (const choice of [0, 2]) {
+      expect(tokens[choice]).toEqual(undisturbed.tokens[choice]);
+      expect(finished.get(choice)).toBe(undisturbed.finished[choice]!.reason);
+    }
+    expect(core.state).toBe('ready');
   });
 });

@@ -29,7 +29,8 @@ async function submitted(path: string, body: object | string): Promise<Generatio
   return request;
 }
 
-const chatText = (request: GenerationRequest) => Buffer.from(request.prompts[0]!.slice(1)).toString('utf8');
+const chatText = (request: GenerationRequest) =>
+  Buffer.from((request.prompts[0] as Uint32Array).slice(1)).toString('utf8');
 const messages = [{ role: 'user', content: 'hi' }];
 const chat = (fields: object) => submitted('/v1/chat/completions', { messages, ...fields });
 
@@ -138,7 +139,7 @@ test('content parts are joined, developer is system, an assistant may have said 
 
 test('text prompts get the beginning-of-sequence token once, token ids stay as they are', async () => {
   const ask = async (prompt: unknown) =>
-    (await submitted('/v1/completions', { prompt })).prompts.map((tokens) => [...tokens]);
+    (await submitted('/v1/completions', { prompt })).prompts.map((tokens) => [...(tokens as Uint32Array)]);
   expect(await ask('ab')).toEqual([[256, 97, 98]]);
   expect(await ask(['a', 'b'])).toEqual([
     [256, 97],

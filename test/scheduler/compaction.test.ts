@@ -49,6 +49,20 @@ describe('compaction', () => {
     expect(slotsOf(plans.at(-1)!)).toEqual([0, 1, 2, 3]);
   });
 
+  it('joins two runs far apart, though only the last of several moves saves a pass', () => {
+    const scheduler = eightDecoding();
+    for (const id of [3, 4, 5]) scheduler.cancel(id);
+    const plans = run(scheduler, 10);
+    expect(plans[0]!.work.passes).toBe(2);
+    expect(moves(plans).map((move) => 'fromSlot' in move && [move.fromSlot, move.toSlot])).toEqual([
+      [7, 2],
+      [6, 3],
+      [5, 4],
+    ]);
+    expect(slotsOf(plans.at(-1)!)).toEqual([0, 1, 2, 3, 4]);
+    expect(plans.at(-1)!.work.passes).toBe(1);
+  });
+
   it('leaves a hole that a new sequence fills at once', () => {
     const scheduler = eightDecoding();
     scheduler.cancel(3);

@@ -144,6 +144,51 @@ describe('TickCosts', () => {
     expect(spentMs / (2_000 * Math.min(oneThread(work), twoThreads(work)))).toBeLessThan(1.03);
   });
 
+  it('finds the better choice of a shape that it never timed, however busy the others keep both', () => {
+    const costs = calibrated();
+    const work = decode(1, 2_000);
+    const full = decode(32);
+    expect(costs.chooseThreads(work)).toBe(1);
+    const really = { 1: 9, 2: 8 };
+    let spentMs = 0;
+    for (let round = 0; round < 1_000; round += 1) {
+      const chosen = costs.chooseThreads(work) as 1 | 2;
+      costs.observe(work, chosen, really[chosen]);
+      spentMs += really[chosen];
+      drive(costs, full, 4);
+    }
+    expect(spentMs / (1_000 * really[2])).toBeLessThan(1.03);
+  });
+
+  it('spends little on trials although every call has another shape', () => {
+    const costs = calibrated((work) => 0.8 * oneThread(work));
+    let spentMs = 0;
+    let leastMs = 0;
+    for (let round = 0; round < 5; round += 1) {
+      for (const rows of [3, 6, 12, 24, 32]) {
+        for (const chunk of [40, 70, 130, 260]) {
+          const work = { ...decode(rows), passes: 2, tokens: rows + chunk };
+          const threads = costs.chooseThreads(work);
+          const measuredMs = threads === 2 ? 0.8 * oneThread(work) : oneThread(work);
+          costs.observe(work, threads, measuredMs);
+          spentMs += measuredMs;
+          leastMs += 0.8 * oneThread(work);
+        }
+      }
+    }
+    expect(spentMs / leastMs).toBeLessThan(1.03);
+  });
+
+  it('recovers from a start on a busy machine in all shapes', () => {
+    const costs = calibrated((work) => 10 * twoThreads(work));
+    for (let round = 0; round < 600; round += 1) for (const work of shapes) drive(costs, work, 1);
+    for (const work of shapes) {
+      const { spentMs } = drive(costs, work, 100);
+      const bestMs = Math.min(oneThread(work), twoThreads(work));
+      expect(spentMs / (100 * bestMs), JSON.stringify(work)).toBeLessThan(1.03);
+    }
+  });
+
   it('leaves a choice that turned bad and returns when it is good again', () => {
     const costs = calibrated();
     const work = decode(32);

@@ -42,6 +42,19 @@ describe('PrefillBudget', () => {
   });
 });
 
+/** A pass costs 5 ms, a token 1 ms. */
+function teachCosts(scheduler: Scheduler): void {
+  const work = (tokens: number) => ({
+    passes: 1,
+    tokens,
+    sampledRows: 1,
+    attendedTokens: (tokens * tokens) / 2,
+  });
+  for (let round = 0; round < 20; round += 1) {
+    for (const tokens of [1, 4, 64, 256]) scheduler.costs.observe(work(tokens), 1, 5 + tokens);
+  }
+}
+
 describe('a tick under an ITL target', () => {
   it('keeps running sequences fed while a long prompt comes in piece by piece', () => {
     const scheduler = new Scheduler(
@@ -55,15 +68,7 @@ describe('a tick under an ITL target', () => {
       },
       { ...throughputFirst, itlTargetMs: 100 },
     );
-    const feed = (tokens: number) => ({
-      passes: 1,
-      tokens,
-      sampledRows: 1,
-      attendedTokens: (tokens * tokens) / 2,
-    });
-    for (let round = 0; round < 20; round += 1) {
-      for (const tokens of [1, 4, 64, 256]) scheduler.costs.observe(feed(tokens), 1, 5 + tokens);
-    }
+    teachCosts(scheduler);
     scheduler.submit([spec(1, { maxTokens: 100 }), spec(2, { maxTokens: 100 })], 0);
     const run = (plan: ReturnType<typeof planOf>) =>
       scheduler.applyTick({ ...decoded(plan), decodeMs: 5 * plan.work.passes + plan.work.tokens });
@@ -80,6 +85,56 @@ describe('a tick under an ITL target', () => {
     }
     expect(ticks).toBeGreaterThan(12);
     expect(ticks).toBeLessThan(22);
+  });
+
+  describe('and TTFT targets by class', () => {
+    const targets = { interactive: 1_000, standard: 4_000, batch: 100_000 };
+    const schedulerWith = (decoding: boolean) => {
+      const scheduler = new Scheduler(
+        {
+          slotCount: 4,
+          contextTokens: 2_048,
+          batchTokens: 512,
+          maxWaiting: 8,
+          maxWaitingTokens: 10_000,
+          endTokens: new Set([endToken]),
+        },
+        { itlTargetMs: 100, ttftTargetsMs: targets, threadChoices: [1] },
+      );
+      teachCosts(scheduler);
+      if (!decoding) return scheduler;
+      scheduler.submit([spec(1, { maxTokens: 100 })], 0);
+      scheduler.applyTick({ ...decoded(planOf(scheduler)), decodeMs: 8 });
+      return scheduler;
+    };
+    /** Prompt tokens of the first tick that takes place so long after a prompt of 1,000 tokens has come. */
+    const chunkAfter = (waitMs: number, priorityClass: 'interactive' | 'standard') => {
+      const scheduler = schedulerWith(true);
+      scheduler.submit([spec(2, { prompt: prompt(1_000, 1_000), priorityClass })], 0);
+      return planOf(scheduler, waitMs).rows[1]!.tokens.length;
+    };
+
+    it('a late first token buys prefill up to twice the ITL target', () => {
+      const inTime = chunkAfter(1_000, 'interactive');
+      expect(chunkAfter(0, 'interactive')).toBe(inTime);
+      expect(chunkAfter(1_500, 'interactive')).toBeGreaterThan(1.4 * inTime);
+      const late = chunkAfter(2_000, 'interactive');
+      expect(late).toBeGreaterThan(1.9 * inTime);
+      expect(chunkAfter(50_000, 'interactive')).toBe(late);
+    });
+
+    it('each class has its own target', () => {
+      expect(chunkAfter(4_000, 'standard')).toBe(chunkAfter(0, 'standard'));
+      expect(chunkAfter(4_000, 'interactive')).toBeGreaterThan(chunkAfter(4_000, 'standard'));
+    });
+
+    it('the later one for its class goes first, though the other one is shorter', () => {
+      const scheduler = schedulerWith(false);
+      scheduler.submit([spec(1, { prompt: prompt(550), priorityClass: 'batch' })], 0);
+      scheduler.submit([spec(2, { prompt: prompt(600, 700), priorityClass: 'interactive' })], 0);
+      const { rows } = planOf(scheduler, 5_000);
+      expect(rows.map(({ sequenceId }) => sequenceId)).toEqual([2]);
+    });
   });
 
   it('prefills short prompts first, but never for ever', () => {

@@ -100,6 +100,19 @@ describe('token budget', () => {
   });
 });
 
+describe('prompts of several classes', () => {
+  it.each([
+    ['of a higher class first, however long others have been here', 1_000, 2],
+    ['of a lower class by urgency, once it is late for its own target', 700_000, 1],
+  ])('are computed: %s', (_, nowMs, expected) => {
+    const scheduler = makeScheduler();
+    scheduler.submit([spec(1, { prompt: prompt(40), priorityClass: 'batch' })], 0);
+    scheduler.applyTick(decoded(planOf(scheduler)));
+    scheduler.submit([spec(2, { prompt: prompt(30, 500) })], nowMs);
+    expect(planOf(scheduler, nowMs).rows.map(({ sequenceId }) => sequenceId)).toEqual([expected]);
+  });
+});
+
 describe('cancelling', () => {
   it.each(['waiting', 'prefilling', 'decoding'])('frees everything at once while %s', (state) => {
     const scheduler = makeScheduler({ slotCount: 1 });
@@ -164,8 +177,11 @@ describe('admission', () => {
 
   it('takes all choices of a request or none', () => {
     const scheduler = makeScheduler({ slotCount: 1, maxWaiting: 2 });
-    expect(scheduler.submit([spec(1), spec(2), spec(3), spec(4)], 0)).toMatchObject({ reason: 'waiting' });
+    expect(scheduler.submit([spec(1), spec(2), spec(3), spec(4)], 0)).toMatchObject({ reason: 'never' });
     expect(scheduler.stats().waiting).toBe(0);
+    scheduler.submit([spec(5), spec(6)], 0);
+    expect(scheduler.submit([spec(7), spec(8)], 0)).toMatchObject({ reason: 'waiting' });
+    expect(scheduler.stats().waiting).toBe(2);
   });
 
   it('bounds the prompt tokens in line', () => {

@@ -42,6 +42,7 @@ it('is kept per model, shape and machine, and a broken file counts as none', asy
   const directory = mkdtempSync(join(tmpdir(), 'calibration-'));
   const subject = {
     modelPath: tinyModelPath,
+    native: 'prebuilt',
     slotCount: 8,
     contextTokens: 512,
     batchTokens: 128,
@@ -49,6 +50,7 @@ it('is kept per model, shape and machine, and a broken file counts as none', asy
   };
   const file = await calibrationFile(directory, subject);
   expect(await calibrationFile(directory, { ...subject, threads: 1 })).not.toBe(file);
+  expect(await calibrationFile(directory, { ...subject, native: 'local build' })).not.toBe(file);
   expect(await readCalibration(file)).toBeNull();
   const work = { passes: 1, tokens: 1, sampledRows: 1, attendedTokens: 1 };
   await writeCalibration(file, [{ work, threads: 1, decodeMs: 5 }]);

@@ -87,7 +87,7 @@ export const mutants: readonly Mutant[] = [
     name: 'a prefix match is one token too long',
     file: 'prefix-cache.ts',
     from: 'Math.min(shared, availableTokens(holder))',
-    to: 'Math.min(shared + 1, availableTokens(holder), spec.prompt.length - 1)',
+    to: 'Math.min(shared + 1, availableTokens(holder), sequence.known().length - 1)',
     caughtBy: 'cached-is-true',
   },
   {
@@ -274,7 +274,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'tokens in line are counted too late',
     file: 'waiting-queue.ts',
-    from: 'this.totalTokens -= sequence.spec.prompt.length;',
+    from: 'this.totalTokens -= lineTokens(sequence);',
     to: '',
     caughtBy: 'queue-bounds',
   },
@@ -333,5 +333,40 @@ export const mutants: readonly Mutant[] = [
     from: 'if (!this.of(sequence.spec.priorityClass).remove(sequence)) return false;',
     to: "if (!this.of(sequence.spec.priorityClass).remove(sequence)) throw new TypeError('gone');",
     caughtBy: 'crash',
+  },
+  {
+    name: 'one of the same class is preempted too',
+    file: 'preemption.ts',
+    from: 'if (classRank(sequence.spec) <= classRank(waiting.spec)) continue;',
+    to: 'if (classRank(sequence.spec) < classRank(waiting.spec)) continue;',
+    caughtBy: 'preempts-lower-class',
+  },
+  {
+    name: 'a preempted sequence may be preempted again at once',
+    file: 'sequence.ts',
+    from: 'this.staysUntilTokens = this.generatedTokens + stayTokens;',
+    to: '',
+    caughtBy: 'preemptions-bounded',
+  },
+  {
+    name: 'a preempted sequence starts as if it were new',
+    file: 'scheduler.ts',
+    from: 'const isResumed = sequence.hasStarted;',
+    to: 'const isResumed = false;',
+    caughtBy: 'resumes-once',
+  },
+  {
+    name: 'a preempted sequence forgets what it has generated',
+    file: 'sequence.ts',
+    from: '      this.tokens = new Uint32Array(this.windowTokens);\n',
+    to: '    }\n    {\n      this.tokens = new Uint32Array(this.windowTokens);\n',
+    caughtBy: 'row-tokens',
+  },
+  {
+    name: 'a preempted sequence expires in line',
+    file: 'waiting-queue.ts',
+    from: 'return hasStarted ? Number.POSITIVE_INFINITY : ',
+    to: 'return ',
+    caughtBy: 'ends-for-a-reason',
   },
 ];

@@ -37,11 +37,11 @@ describe('every invariant holds', () => {
       const happened = total(({ faults }) => faults.filter((name) => name.endsWith(`:${kind}`)).length);
       expect(happened, kind).toBeGreaterThan(100);
     }
-    for (const state of ['waiting', 'prefilling', 'decoding', 'in-flight'] as const) {
+    for (const state of ['waiting', 'prefilling', 'decoding', 'in-flight', 'preempted'] as const) {
       expect(
         total(({ leavings }) => leavings[state]),
         state,
-      ).toBeGreaterThan(500);
+      ).toBeGreaterThan(state === 'preempted' ? 50 : 500);
     }
     for (const kind of ['truncate', 'copy', 'save', 'restore', 'forget'] as const) {
       expect(
@@ -65,6 +65,8 @@ describe('every invariant holds', () => {
       total(({ cache }) => cache.waitsInVain),
       'donors that went away',
     ).toBeGreaterThan(20);
+    expect(total(({ preemptions }) => preemptions.saved)).toBeGreaterThan(100);
+    expect(total(({ preemptions }) => preemptions.left)).toBeGreaterThan(500);
     expect(total(({ reusedTokens }) => reusedTokens)).toBeGreaterThan(10_000);
     expect(total(({ requests }) => requests.length)).toBeGreaterThan(total(({ admitted }) => admitted) / 2);
   });

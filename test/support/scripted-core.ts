@@ -1,6 +1,7 @@
-import { emptyCacheStats, type SchedulerStats } from '../../scheduler/index.js';
+import type { SchedulerStats } from '../../scheduler/index.js';
 import type { TextCodec } from '../../src/engine/text-codec.js';
 import type { ServiceError } from '../../src/errors.js';
+import { noStats } from '../../src/serving/no-stats.js';
 import type {
   GenerationEvent,
   GenerationRequest,
@@ -64,20 +65,7 @@ export class ScriptedCore implements ServingCore {
   }
 
   stats(): SchedulerStats {
-    return {
-      waiting: 0,
-      waitingTokens: 0,
-      waitingByClass: { interactive: 0, standard: 0, batch: 0 },
-      running: 0,
-      prefilling: 0,
-      decoding: 0,
-      slotCount: 4,
-      cachedSlots: 1,
-      emptySlots: 3,
-      cache: emptyCacheStats(),
-      itlTargetMs: 0,
-      costs: [],
-    };
+    return { ...noStats, slotCount: 4, cachedSlots: 1, emptySlots: 3 };
   }
 
   async close(): Promise<void> {}

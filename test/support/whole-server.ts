@@ -1,4 +1,7 @@
+import { randomUUID } from 'node:crypto';
 import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { throughputFirst } from '../../scheduler/index.js';
 import type { ServeConfig } from '../../src/config/config.js';
 import { type RunningServer, startServer } from '../../src/main.js';
 import { tinyModelPath } from './models.js';
@@ -11,6 +14,7 @@ export function startWholeServer(
   return startServer({
     model: engine === 'llama' ? tinyModelPath : null,
     engine,
+    native: 'auto',
     host: '127.0.0.1',
     port: 0,
     slots: 8,
@@ -18,6 +22,7 @@ export function startWholeServer(
     batchTokens: 256,
     threads: 2,
     itlTargetMs: null,
+    ttftTargetsMs: throughputFirst.ttftTargetsMs,
     calibrate: false,
     maxWaiting: 64,
     maxWaitingTokens: 100_000,
@@ -25,7 +30,13 @@ export function startWholeServer(
     snapshotBytes: null,
     apiKeys: [],
     allowUnauthenticated: false,
+    role: 'all',
     redisUrl: null,
+    redisPrefix: 'chairlift-test',
+    maxOverflow: 0,
+    queueDashboard: false,
+    streamRetentionMs: 60_000,
+    redisLockMs: 5_000,
     logLevel: 'error',
     offline: true,
     modelCacheDirectory: tmpdir(),
@@ -33,6 +44,12 @@ export function startWholeServer(
     queueTimeoutMs: 30_000,
     requestTimeoutMs: 60_000,
     maxBodyBytes: 1_000_000,
+    // Made when something is first kept.
+    dataDirectory: join(tmpdir(), `chairlift-data-${randomUUID()}`),
+    maxDataBytes: 100_000_000,
+    maxBatchFileBytes: 10_000_000,
+    maxBatchLines: 1000,
+    batchLinesInFlight: null,
     ...overrides,
   });
 }

@@ -26,7 +26,7 @@ async function runChecks(config: ServeConfig): Promise<Check[]> {
     checkNode(),
     checkProcessor(),
     checkThreads(config.threads),
-    ...(needsModel ? [await checkNativeBuild()] : []),
+    ...(needsModel ? [await checkNativeBuild(config.native)] : []),
     checkModel(model, config.offline),
     ...(needsModel ? [await checkMemory(config, model)] : []),
     await checkRedis(config.redisUrl),

@@ -1,7 +1,7 @@
 import { createServer } from 'node:net';
 import type { ServeConfig } from '../../config/config.js';
 import type { ModelLocation } from '../../models/locate-model.js';
-import { probeRedis } from '../redis-probe.js';
+import { probeRedis, withoutRedis } from '../redis-probe.js';
 import { explainStartFailure } from '../start-failure.js';
 import { formatBytes } from '../terminal.js';
 import { type Check, fail, ok, warn } from './check.js';
@@ -55,7 +55,7 @@ export async function checkRedis(redisUrl: string | null): Promise<Check> {
       return warn(
         'redis',
         `${redis.url} does not answer (${redis.reason})`,
-        'start it or correct --redis-url; until then requests wait in memory',
+        `start it or correct --redis-url; ${withoutRedis}`,
       );
   }
 }

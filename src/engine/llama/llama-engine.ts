@@ -23,6 +23,10 @@ interface SampledRow {
   sequenceId: number;
 }
 
+type SampledTokens = Required<
+  Pick<Extract<TickResult, { outcome: 'decoded' }>, 'sampledTokens' | 'samplingErrors'>
+>;
+
 /** llama.cpp in this process: one native decode call per tick, all rows sampled in parallel on libuv's pool. */
 export class LlamaEngine implements Engine {
   readonly slotCount: number;
@@ -81,9 +85,16 @@ export class LlamaEngine implements Engine {
     this.endTokens = endTokens;
   }
 
-  openSampler(sequenceId: number, sampling: SamplingParameters, prompt: Uint32Array): void {
+  openSampler(
+    sequenceId: number,
+    sampling: SamplingParameters,
+    prompt: Uint32Array,
+    generatedTokens = 0,
+  ): void {
     const sampler = this.createSampler();
-    sampler.applyConfig(samplerConfig(sampling, prompt, this.endTokens, this.contextTokens));
+    const penalized =
+      sampling.repetitionPenalty === 1 ? prompt.subarray(prompt.length - generatedTokens) : prompt;
+    sampler.applyConfig(samplerConfig(sampling, penalized, this.endTokens, this.contextTokens));
     this.samplers.set(sequenceId, sampler);
   }
 
@@ -119,11 +130,11 @@ export class LlamaEngine implements Engine {
     }
     this.operations.decoded();
     const decodedMs = performance.now();
-    const sampledTokens = await this.sample(plan.rows, sampledRows);
+    const sampled = await this.sample(plan.rows, sampledRows);
     const decodeMs = decodedMs - startedMs;
     const timings = { fillMs, decodeMs, samplingMs: performance.now() - decodedMs, operations: reports };
     return {
-      result: { outcome: 'decoded', sampledTokens, decodeMs, saves, fileMs: fileMsOf(reports) },
+      result: { outcome: 'decoded', ...sampled, decodeMs, saves, fileMs: fileMsOf(reports) },
       timings,
     };
   }
@@ -167,16 +178,20 @@ export class LlamaEngine implements Engine {
     return sampledRows;
   }
 
-  private async sample(rows: readonly Row[], sampledRows: readonly SampledRow[]): Promise<number[]> {
-    const tokens = new Array<number>(rows.length).fill(-1);
-    await Promise.all(
-      sampledRows.map(async ({ rowIndex, batchIndex, sequenceId }) => {
-        const sampler = this.samplers.get(sequenceId);
-        if (!sampler) throw new Error(`sequence ${sequenceId} has no sampler`);
-        tokens[rowIndex] = await this.native.sampleToken(batchIndex, sampler);
-      }),
-    );
-    return tokens;
+  /** A row that cannot be sampled costs its own sequence, no other. */
+  private async sample(rows: readonly Row[], sampledRows: readonly SampledRow[]): Promise<SampledTokens> {
+    const sampledTokens = new Array<number>(rows.length).fill(-1);
+    const samplingErrors = new Map<number, string>();
+    const sampling = sampledRows.map(async ({ rowIndex, batchIndex, sequenceId }) => {
+      const sampler = this.samplers.get(sequenceId);
+      if (!sampler) throw new Error(`sequence ${sequenceId} has no sampler`);
+      sampledTokens[rowIndex] = await this.native.sampleToken(batchIndex, sampler);
+    });
+    (await Promise.allSettled(sampling)).forEach((settled, index) => {
+      if (settled.status === 'fulfilled') return;
+      samplingErrors.set(sampledRows[index]!.rowIndex, `sampling failed: ${String(settled.reason)}`);
+    });
+    return { sampledTokens, samplingErrors };
   }
 }
 

@@ -1,6 +1,12 @@
 import { statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { basename } from 'node:path';
+import {
+  describeNativeBuild,
+  type NativeChoice,
+  nativeBuildOf,
+  openNativeLibrary,
+} from '../../models/native-build.js';
 import type { ModelRuntime } from '../engine.js';
 import { type ContextShape, chooseContextShape } from './context-shape.js';
 import { LlamaCodec } from './llama-codec.js';
@@ -9,6 +15,8 @@ import { openSnapshots } from './open-snapshots.js';
 
 export interface LlamaRuntimeOptions extends ContextShape {
   modelPath: string;
+  /** Which llama.cpp; absent: a local build where there is one. */
+  native?: NativeChoice;
   batchTokens: number;
   /** null: the cores of the machine. */
   threads: number | null;
@@ -24,13 +32,10 @@ export interface LlamaRuntimeOptions extends ContextShape {
 
 /** @throws Error in plain words when the file is no model or the context does not fit into memory */
 export async function loadLlamaRuntime(options: LlamaRuntimeOptions): Promise<ModelRuntime> {
-  const { getLlama, LlamaLogLevel } = await import('node-llama-cpp');
+  const { LlamaLogLevel } = await import('node-llama-cpp');
   const { onLoadProgress, onNativeLog } = options;
   const threads = options.threads ?? availableParallelism();
-  const llama = await getLlama({
-    build: 'never',
-    skipDownload: true,
-    progressLogs: false,
+  const llama = await openNativeLibrary(options.native ?? 'auto', {
     logLevel: onNativeLog ? LlamaLogLevel.debug : LlamaLogLevel.error,
     ...(onNativeLog && { logger: (_level: string, message: string) => onNativeLog(message) }),
     maxThreads: threads,
@@ -66,5 +71,6 @@ export async function loadLlamaRuntime(options: LlamaRuntimeOptions): Promise<Mo
     name: basename(options.modelPath).replace(/\.gguf$/i, ''),
     sizeBytes: statSync(options.modelPath).size,
     threads,
+    native: describeNativeBuild(nativeBuildOf(llama)),
   };
 }

@@ -142,10 +142,11 @@ export async function topCandidates(
 /**
  * The addon has one penalty sampler for all three penalties. Presence and frequency count generated tokens only
  * (OpenAI); a repetition penalty counts the prompt too (vLLM), and then so do the other two.
+ * @param penalized tokens that count from the start
  */
 export function samplerConfig(
   sampling: SamplingParameters,
-  prompt: Uint32Array,
+  penalized: Uint32Array,
   endTokens: ReadonlySet<number>,
   contextTokens: number,
 ): NativeSamplerConfig {
@@ -155,7 +156,7 @@ export function samplerConfig(
   if (sampling.minP > 0) config.minP = sampling.minP;
   const { presencePenalty, frequencyPenalty, repetitionPenalty } = sampling;
   if (presencePenalty !== 0 || frequencyPenalty !== 0 || repetitionPenalty !== 1) {
-    config.repeatPenaltyTokens = repetitionPenalty === 1 ? new Uint32Array(0) : prompt;
+    config.repeatPenaltyTokens = penalized;
     config.repeatPenaltyMaxTokens = contextTokens;
     config.repeatPenalty = repetitionPenalty;
     config.repeatPenaltyPresencePenalty = presencePenalty;

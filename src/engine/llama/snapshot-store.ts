@@ -1,7 +1,8 @@
-import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
+import { isProcessAlive, processStart } from '../../process-identity.js';
 
 const prefix = 'chairlift-snapshots-';
 
@@ -42,37 +43,16 @@ let storesOfProcess = 0;
 
 function directoryName(pid: number): string {
   storesOfProcess += 1;
-  return `${prefix}${hostname()}-${pid}-${startTime(pid) ?? 0}-${storesOfProcess}`;
+  return `${prefix}${hostname()}-${pid}-${processStart(pid)}-${storesOfProcess}`;
 }
 
 function sweepDeadProcesses(parent: string): void {
   const own = new RegExp(`^${prefix}${escaped(hostname())}-(\\d+)-(\\d+)-\\d+$`);
   for (const name of readdirSync(parent)) {
     const match = own.exec(name);
-    if (!match || isAlive(Number(match[1]), match[2]!)) continue;
+    if (!match || isProcessAlive(Number(match[1]), Number(match[2]))) continue;
     rmSync(join(parent, name), { recursive: true, force: true });
   }
 }
 
 const escaped = (text: string) => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
-
-/** A process id is used again after a while; the start time tells the two apart where the system says it. */
-function isAlive(pid: number, started: string): boolean {
-  try {
-    process.kill(pid, 0);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false;
-  }
-  return String(startTime(pid) ?? 0) === started;
-}
-
-/** Clock ticks after boot at which a process started; null where there is no /proc. */
-function startTime(pid: number): number | null {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    const afterName = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    return Number(afterName[19]);
-  } catch {
-    return null;
-  }
-}

@@ -105,5 +105,6 @@ export function createSimulatedRuntime(options: SimulatedEngineOptions): ModelRu
     name: 'simulated',
     sizeBytes: 0,
     threads: 1,
+    native: 'simulation',
   };
 }

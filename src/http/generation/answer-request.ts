@@ -1,55 +1,108 @@
 import { createHash, randomBytes } from 'node:crypto';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import type { GenerationRequest, ModelDescription } from '../../serving/serving-core.js';
-import type { GenerationOptions } from '../parameters/generation-options.js';
+import type { PriorityClass } from '../../../scheduler/index.js';
+import type { GenerationRequest, ModelDescription, ServingCore } from '../../serving/serving-core.js';
 import type { RouteContext } from '../route-context.js';
 import type { AnswerIdentity, AnswerShape } from './answer-shape.js';
 import { collectAnswer } from './collect-answer.js';
-import { type StreamLimits, streamAnswer } from './stream-answer.js';
+import type { ParsedGeneration } from './generation-endpoints.js';
+import type { Presentation } from './presentation.js';
+import { streamAnswer, streamLimits } from './stream-answer.js';
+import type { Usage } from './usage.js';
 
-const streamLimits: StreamLimits = {
-  pingMs: 15_000,
-  drainTimeoutMs: 60_000,
-  maxHeldCharacters: 256 * 1024,
-};
+/** The name of a stream for /v1/streams; its events carry ids where it can be read again. */
+const streamIdHeader = 'x-stream-id';
+/** `true`: the request runs to its end even if its client leaves, and its stream can be read again. */
+const resumableHeader = 'x-resumable';
+
+/** On whose account and how patiently a request runs. */
+export interface GenerationTerms {
+  tenant: string;
+  priorityClass: PriorityClass;
+  /** Longest wait for a slot; null: no limit. */
+  queueTimeoutMs: number | null;
+  /** Longest time in all; null: no limit. */
+  requestTimeoutMs: number | null;
+}
 
 /** Submits a validated request and answers it, whole or as a stream. The same for chat and completions. */
 export async function answerRequest(
-  context: RouteContext,
+  { core, config }: RouteContext,
   request: FastifyRequest,
   reply: FastifyReply,
-  prompts: readonly Uint32Array[],
-  options: GenerationOptions,
-  shape: AnswerShape,
+  parsed: ParsedGeneration,
 ): Promise<unknown> {
-  const { core, config } = context;
-  const identity = newIdentity(shape, core.model);
-  const generation: GenerationRequest = {
-    id: identity.id,
-    prompts,
-    choicesPerPrompt: options.choicesPerPrompt,
-    maxTokens: options.maxTokens,
-    sampling: options.sampling,
-    stopStrings: options.stopStrings,
-    priorityClass: options.priorityClass,
+  const { options, shape } = parsed;
+  const { queueTimeoutMs, requestTimeoutMs } = config;
+  const terms = {
     tenant: request.tenant,
-    cacheSalt: options.cacheSalt,
-    queueTimeoutMs: config.queueTimeoutMs,
+    priorityClass: options.priorityClass,
+    queueTimeoutMs,
+    requestTimeoutMs,
   };
   if (!options.stream) {
-    const answer = await collectAnswer(reply.raw, core, generation, config.requestTimeoutMs);
-    if (answer === null) return reply.hijack();
-    return shape.answer(identity, answer.choices, answer.usage);
+    const left = new AbortController();
+    reply.raw.once('close', () => left.abort());
+    if (reply.raw.destroyed) left.abort();
+    const answer = await answerWhole(core, parsed, terms, left.signal);
+    return answer === null ? reply.hijack() : answer.body;
   }
-  streamAnswer(reply.raw, {
+  const identity = newIdentity(shape, core.model);
+  const { includeUsage } = options;
+  const presentation: Presentation = { identity, includeUsage };
+  reply.raw.setHeader(streamIdHeader, identity.id);
+  await streamAnswer(reply.raw, {
     core,
-    request: generation,
-    requestTimeoutMs: config.requestTimeoutMs,
+    request: {
+      ...generationRequest(identity.id, parsed, terms),
+      presentation: JSON.stringify(presentation),
+      resumable: request.headers[resumableHeader] === 'true',
+    },
+    requestTimeoutMs,
     limits: streamLimits,
-    chunks: shape.chunks(identity, options.includeUsage),
-    includeUsage: options.includeUsage,
+    chunks: shape.chunks(identity, includeUsage),
+    includeUsage,
   });
   return reply.hijack();
+}
+
+/**
+ * Runs a request to its end.
+ * @param left aborts when nobody wants the answer any more
+ * @returns the body of the answer, or null if `left` aborted before it was done
+ * @throws ServiceError what `core.submit` throws, or why the generation failed
+ */
+export async function answerWhole(
+  core: ServingCore,
+  parsed: ParsedGeneration,
+  terms: GenerationTerms,
+  left: AbortSignal,
+): Promise<{ body: object; usage: Usage } | null> {
+  const identity = newIdentity(parsed.shape, core.model);
+  const request = generationRequest(identity.id, parsed, terms);
+  const answer = await collectAnswer(core, request, terms.requestTimeoutMs, left);
+  if (answer === null) return null;
+  return { body: parsed.shape.answer(identity, answer.choices, answer.usage), usage: answer.usage };
+}
+
+function generationRequest(
+  id: string,
+  { prompts, options }: ParsedGeneration,
+  { tenant, priorityClass, queueTimeoutMs }: GenerationTerms,
+): GenerationRequest {
+  const { choicesPerPrompt, maxTokens, sampling, stopStrings, cacheSalt } = options;
+  return {
+    id,
+    prompts,
+    choicesPerPrompt,
+    maxTokens,
+    sampling,
+    stopStrings,
+    priorityClass,
+    tenant,
+    cacheSalt,
+    queueTimeoutMs,
+  };
 }
 
 function newIdentity(shape: AnswerShape, model: ModelDescription): AnswerIdentity {

@@ -1,4 +1,3 @@
-import type { ServerResponse } from 'node:http';
 import type { GenerationRequest, ServingCore } from '../../serving/serving-core.js';
 import type { FinishedChoice } from './answer-shape.js';
 import { GenerationRun } from './generation-run.js';
@@ -11,16 +10,18 @@ export interface CollectedAnswer {
 
 /**
  * Waits for the whole answer.
+ * @param left aborts when the client leaves
  * @returns null if the client left before it was done; nobody is there to read an answer then
  * @throws ServiceError what `core.submit` throws, or why the generation failed
  */
 export function collectAnswer(
-  response: ServerResponse,
   core: ServingCore,
   request: GenerationRequest,
-  timeoutMs: number,
+  timeoutMs: number | null,
+  left: AbortSignal,
 ): Promise<CollectedAnswer | null> {
-  return new Promise((resolve, reject) => {
+  let leave = () => {};
+  const answer = new Promise<CollectedAnswer | null>((resolve, reject) => {
     const choices: FinishedChoice[] = Array.from(
       { length: request.prompts.length * request.choicesPerPrompt },
       () => ({ text: '', reason: 'stop' }),
@@ -35,11 +36,14 @@ export function collectAnswer(
       completed: (usage) => resolve({ choices, usage }),
       failed: reject,
     });
-    const leave = () => {
+    run.accepted?.catch(reject);
+    leave = () => {
       run.stop();
       resolve(null);
     };
-    response.once('close', leave);
-    if (response.destroyed) leave();
+    left.addEventListener('abort', leave);
+    if (left.aborted) leave();
   });
+  // A batch job has one signal for thousands of requests.
+  return answer.finally(() => left.removeEventListener('abort', leave));
 }

@@ -22,19 +22,19 @@ const failureFlushMs = 5000;
  * kernel takes no more: callers hold their text back until `drained`.
  */
 export class SseStream {
-  readonly #response: ServerResponse;
-  readonly #limits: SseLimits;
-  readonly #listener: SseListener;
-  readonly #pingTimer: NodeJS.Timeout;
-  #drainTimer: NodeJS.Timeout | null = null;
-  #outgoing = '';
-  #closed = false;
+  private readonly response: ServerResponse;
+  private readonly limits: SseLimits;
+  private readonly listener: SseListener;
+  private readonly pingTimer: NodeJS.Timeout;
+  private drainTimer: NodeJS.Timeout | null = null;
+  private outgoing = '';
+  private closed = false;
 
   /** Sends the headers at once. */
   constructor(response: ServerResponse, limits: SseLimits, listener: SseListener) {
-    this.#response = response;
-    this.#limits = limits;
-    this.#listener = listener;
+    this.response = response;
+    this.limits = limits;
+    this.listener = listener;
     response.writeHead(200, {
       'content-type': 'text/event-stream; charset=utf-8',
       'cache-control': 'no-cache',
@@ -42,41 +42,41 @@ export class SseStream {
       'x-accel-buffering': 'no',
     });
     response.flushHeaders();
-    this.#pingTimer = setTimeout(() => this.#ping(), limits.pingMs);
-    response.on('drain', () => this.#resume());
-    response.on('close', () => this.#close());
+    this.pingTimer = setTimeout(() => this.ping(), limits.pingMs);
+    response.on('drain', () => this.resume());
+    response.on('close', () => this.close());
     // A reset connection also closes; without a listener its error would end the process.
     response.on('error', () => {});
   }
 
   /** Whether the reader is behind. */
   get blocked(): boolean {
-    return this.#drainTimer !== null;
+    return this.drainTimer !== null;
   }
 
   /** @param event a complete event, with its blank line */
   send(event: string): void {
-    if (this.#closed) return;
-    if (this.#outgoing === '') queueMicrotask(() => this.#flush());
-    this.#outgoing += event;
+    if (this.closed) return;
+    if (this.outgoing === '') queueMicrotask(() => this.flush());
+    this.outgoing += event;
   }
 
   /** The good end, after everything sent so far. */
   end(): void {
-    this.#flush();
-    this.#close();
-    this.#response.end();
+    this.flush();
+    this.close();
+    this.response.end();
   }
 
   /** The bad end: one last event, then a cut connection that no client can take for success. */
   fail(event: string): void {
-    const socket = this.#response.socket;
+    const socket = this.response.socket;
     this.send(event);
-    this.#flush();
-    this.#close();
+    this.flush();
+    this.close();
     if (socket === null) {
       // A pipelined response whose turn has not come.
-      this.#response.destroy();
+      this.response.destroy();
       return;
     }
     // Waits for what is written, not for the reader.
@@ -86,42 +86,42 @@ export class SseStream {
 
   /** Cuts the connection without a word. */
   destroy(): void {
-    this.#close();
-    this.#response.destroy();
+    this.close();
+    this.response.destroy();
   }
 
-  #flush(): void {
-    if (this.#closed || this.#outgoing === '') return;
-    const text = this.#outgoing;
-    this.#outgoing = '';
-    const roomLeft = this.#response.write(text);
-    this.#pingTimer.refresh();
+  private flush(): void {
+    if (this.closed || this.outgoing === '') return;
+    const text = this.outgoing;
+    this.outgoing = '';
+    const roomLeft = this.response.write(text);
+    this.pingTimer.refresh();
     if (roomLeft || this.blocked) return;
-    this.#drainTimer = setTimeout(() => this.#giveUp(), this.#limits.drainTimeoutMs);
+    this.drainTimer = setTimeout(() => this.giveUp(), this.limits.drainTimeoutMs);
   }
 
-  #resume(): void {
-    if (this.#closed || this.#drainTimer === null) return;
-    clearTimeout(this.#drainTimer);
-    this.#drainTimer = null;
-    this.#listener.drained();
+  private resume(): void {
+    if (this.closed || this.drainTimer === null) return;
+    clearTimeout(this.drainTimer);
+    this.drainTimer = null;
+    this.listener.drained();
   }
 
-  #giveUp(): void {
+  private giveUp(): void {
     this.destroy();
-    this.#listener.stalled();
+    this.listener.stalled();
   }
 
-  #ping(): void {
-    if (this.#closed) return;
-    this.#pingTimer.refresh();
+  private ping(): void {
+    if (this.closed) return;
+    this.pingTimer.refresh();
     if (!this.blocked) this.send(': ping\n\n');
   }
 
-  #close(): void {
-    this.#closed = true;
-    this.#outgoing = '';
-    clearTimeout(this.#pingTimer);
-    if (this.#drainTimer !== null) clearTimeout(this.#drainTimer);
+  private close(): void {
+    this.closed = true;
+    this.outgoing = '';
+    clearTimeout(this.pingTimer);
+    if (this.drainTimer !== null) clearTimeout(this.drainTimer);
   }
 }

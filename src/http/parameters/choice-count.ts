@@ -1,12 +1,12 @@
 import { ServiceError } from '../../errors.js';
-import type { RouteContext } from '../route-context.js';
+import type { GenerationContext } from '../route-context.js';
 
 /**
  * More choices than slots and line together could never be admitted: a lasting error, not a 429.
  * @throws ServiceError `invalid_value`
  */
 export function requireRoomForChoices(
-  { core, config }: RouteContext,
+  { core, config }: GenerationContext,
   prompts: number,
   choicesPerPrompt: number,
 ): void {

@@ -12,9 +12,4 @@ export const requestLimits = {
   userCharacters: 512,
   cacheSaltCharacters: 256,
   serviceTierCharacters: 64,
-  /**
-   * Text longer than this many characters per token of the window is refused without tokenising it, which would hold
-   * up every running request (about a millisecond per thousand characters). Ordinary text has 3 to 5 per token.
-   */
-  charactersPerToken: 16,
 } as const;

@@ -3,7 +3,7 @@ import type { RouteContext } from '../route-context.js';
 import { healthDocument } from '../schemas/service-schemas.js';
 
 /** GET /health: 200 while requests are taken, else 503 with the state. Needs no API key. */
-export function addHealth(server: FastifyInstance, { core }: RouteContext): void {
+export function addHealth(server: FastifyInstance, { core, overflow }: RouteContext): void {
   server.get('/health', { schema: healthDocument, config: { public: true } }, (_request, reply) => {
     const { state } = core;
     const ready = state === 'ready';
@@ -11,6 +11,7 @@ export function addHealth(server: FastifyInstance, { core }: RouteContext): void
     return reply.code(ready ? 200 : 503).send({
       status: ready ? 'ok' : state,
       model: core.model.id,
+      native: core.model.native,
       slots: {
         total: stats.slotCount,
         running: stats.running,
@@ -18,7 +19,7 @@ export function addHealth(server: FastifyInstance, { core }: RouteContext): void
         empty: stats.emptySlots,
       },
       waiting: stats.waiting,
-      redis: 'not configured',
+      redis: overflow.redis,
     });
   });
 }

@@ -12,6 +12,9 @@ const model = Type.Object({
 const health = Type.Object({
   status: oneOf(['ok', 'loading', 'draining', 'failed']),
   model: Type.String(),
+  native: Type.Optional(
+    Type.String({ description: 'What computes: the build of llama.cpp, or a simulation.' }),
+  ),
   slots: Type.Object({
     total: Type.Integer(),
     running: Type.Integer(),
@@ -80,4 +83,24 @@ export const detokenizeDocument = {
   summary: 'Token ids to text',
   body: Type.Object({ tokens: tokenIds }),
   response: { 200: Type.Object({ content: Type.String(), prompt: Type.String() }), ...errorResponses },
+};
+
+const streamId = Type.Object({ id: Type.String({ description: 'The id of the chunks, `chatcmpl-...`.' }) });
+
+export const readStreamDocument = {
+  tags: ['streams'],
+  summary: 'Read a stream that came through Redis again, after the event named by Last-Event-ID',
+  params: streamId,
+  headers: Type.Object({ 'last-event-id': Type.Optional(Type.String()) }),
+  response: { ...errorResponses },
+};
+
+export const cancelStreamDocument = {
+  tags: ['streams'],
+  summary: 'End the request of a stream',
+  params: streamId,
+  response: {
+    200: Type.Object({ id: Type.String(), object: Type.Literal('stream'), deleted: Type.Boolean() }),
+    ...errorResponses,
+  },
 };

@@ -9,7 +9,7 @@ const plannedShare = 0.9;
 
 /**
  * `everyone-rides`: each decoding sequence has its one-token row. `budget-spent`: without an ITL target, or with nobody
- * decoding, prefill takes all it can use of the batch. `itl-budget`: with a target, prefill takes no more than fits under it
+ * decoding, prefill takes all it can use of the batch, but for a part that is cut to the length of another to share its passes. `itl-budget`: with a target, prefill takes no more than fits under it
  * by the scheduler's own cost model, except one documented minimum chunk. `greedy-prefill`: at most one prompt gets a part.
  */
 export class Budget implements Invariant {
@@ -45,7 +45,9 @@ export class Budget implements Invariant {
     if (decoding.length === 0 || scenario.policy.itlTargetMs === 0) {
       const possible = Math.min(wanted, scenario.config.batchTokens - decoding.length);
       const isSpent = unknown.length > 0 ? granted >= possible : granted === possible;
-      require(isSpent, 'budget-spent', () => `${granted} prompt tokens planned, ${possible} were possible`);
+      const isFused = prefilling.some((each) => each !== parts[0] && each.share === parts[0]?.share);
+      require(isSpent || isFused, 'budget-spent', () =>
+        `${granted} prompt tokens planned, ${possible} were possible`);
     } else if (granted > minimumChunkTokens) {
       const late = [...unknown, ...prefilling.map(({ entry }) => entry)];
       this.checkTarget(decoding, late, granted, clockMs);

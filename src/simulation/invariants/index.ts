@@ -1,10 +1,11 @@
 import { maxFailedTicks } from '../../../scheduler/scheduler.js';
-import { faultKinds, type Scenario } from '../scenario.js';
+import { isFaultless } from '../scenario.js';
 import { Budget } from './budget.js';
 import { FairService } from './fair-service.js';
 import type { Invariant, World } from './invariant.js';
 import { ExpiresInTime, GivesUp, LeavesAtOnce, Liveness, NoTokenLost, SleepsOnlyWhenIdle } from './life.js';
 import { LineOrder, QueueBounds } from './line.js';
+import { PreemptionsBounded, PreemptsLowerClass } from './preemption.js';
 import { BatchSize, PassesExact, RowContents, RowsAscending } from './rows.js';
 import { KvLength, SlotsConserved } from './slots.js';
 
@@ -21,6 +22,9 @@ export const invariantNames = [
   'salts-apart',
   'kv-length',
   'ends-once',
+  'resumes-once',
+  'preempts-lower-class',
+  'preemptions-bounded',
   'ends-for-a-reason',
   'tokens-exact',
   'no-token-lost',
@@ -55,14 +59,12 @@ export function createInvariants(world: World): Invariant[] {
     new ExpiresInTime(world),
     new QueueBounds(world),
     new LineOrder(world),
+    new PreemptsLowerClass(world),
+    new PreemptionsBounded(world),
     new Budget(world),
     new SleepsOnlyWhenIdle(world),
     new Liveness(world),
   ];
-  if (!mayComputeTwice(world.scenario)) invariants.push(new FairService(world));
+  if (isFaultless(world.scenario.faults)) invariants.push(new FairService(world));
   return invariants;
-}
-
-function mayComputeTwice({ faults }: Scenario): boolean {
-  return faults.outageShare > 0 || faultKinds.some((kind) => faults.shares[kind] > 0);
 }

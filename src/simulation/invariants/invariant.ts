@@ -33,6 +33,8 @@ export interface World {
   scheduler: SchedulerUnderTest;
   ledger: Ledger;
   machine: SimulatedMachine;
+  /** The scheduler's, taken once for all invariants that look after a plan or a result. */
+  stats: SchedulerStats;
 }
 
 /** Something that must hold in every run. Called in the order of the methods; throws `Violation`. */

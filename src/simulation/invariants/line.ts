@@ -28,9 +28,8 @@ export class QueueBounds implements Invariant {
 
   planned(): void {
     this.checkCounts();
-    const { scheduler, scenario } = this.world;
-    const { waiting, waitingTokens } = scheduler.stats();
-    const { maxWaiting, maxWaitingTokens } = scenario.config;
+    const { waiting, waitingTokens } = this.world.stats;
+    const { maxWaiting, maxWaitingTokens } = this.world.scenario.config;
     require(waiting <= maxWaiting, 'queue-bounds', () => `${waiting} wait, the limit is ${maxWaiting}`);
     require(waitingTokens <= maxWaitingTokens, 'queue-bounds', () =>
       `${waitingTokens} tokens wait, the limit is ${maxWaitingTokens}`);
@@ -41,22 +40,25 @@ export class QueueBounds implements Invariant {
   }
 
   private dueRejection(specs: readonly SequenceSpec[], before: SchedulerStats): Rejection['reason'] | null {
-    const { contextTokens, maxWaiting, maxWaitingTokens } = this.world.scenario.config;
+    const { slotCount, contextTokens, maxWaiting, maxWaitingTokens } = this.world.scenario.config;
     if (specs.some((spec) => spec.prompt.length + spec.maxTokens > contextTokens)) return 'window';
     const free = before.cachedSlots + before.emptySlots;
     const waiting = before.waiting + specs.length;
-    if (waiting - free > maxWaiting) return 'waiting';
-    const tokens = specs.reduce((sum, spec) => sum + spec.prompt.length, before.waitingTokens);
-    return waiting > free && tokens > maxWaitingTokens ? 'waiting-tokens' : null;
+    const promptTokens = specs.reduce((sum, spec) => sum + spec.prompt.length, 0);
+    const isFull = waiting - free > maxWaiting;
+    const hasTooManyTokens = waiting > free && promptTokens + before.waitingTokens > maxWaitingTokens;
+    if (!isFull && !hasTooManyTokens) return null;
+    const isTooMany = specs.length - slotCount > maxWaiting;
+    if (isTooMany || (specs.length > slotCount && promptTokens > maxWaitingTokens)) return 'never';
+    return isFull ? 'waiting' : 'waiting-tokens';
   }
 
   private checkCounts(): void {
-    const { scheduler, ledger } = this.world;
-    const stats = scheduler.stats();
+    const { stats, ledger } = this.world;
     let tokens = 0;
     const byClass: Record<string, number> = {};
-    for (const { spec } of ledger.waiting) {
-      tokens += spec.prompt.length;
+    for (const { spec, startRank } of ledger.waiting) {
+      if (startRank < 0) tokens += spec.prompt.length;
       byClass[spec.priorityClass] = (byClass[spec.priorityClass] ?? 0) + 1;
     }
     require(stats.waiting === ledger.waiting.size, 'queue-bounds', () =>
@@ -72,22 +74,25 @@ export class QueueBounds implements Invariant {
 
 /**
  * `line-order`: a tenant's own requests of a class start in order of arrival; a lower class goes first only when its
- * oldest request is older by the aging; of tenants that had nothing yet, the one that asked first goes first.
+ * oldest request is older by the aging, unless it displaces one of a lower class; of tenants that had nothing yet, the one that asked first goes first.
  * `work-conserving`: nobody waits while a slot is free.
  */
 export class LineOrder implements Invariant {
   private readonly world: World;
   private readonly servedTenants = new Set<string>();
+  private preemptor = -1;
 
   constructor(world: World) {
     this.world = world;
   }
 
   event(event: SchedulerEvent): void {
-    if (event.type !== 'started') return;
+    if (event.type === 'preempted') this.preemptor = event.forSequenceId;
+    if (event.type !== 'started' && event.type !== 'resumed') return;
     const { ledger } = this.world;
     const starting = ledger.entries.get(event.sequenceId)!;
-    this.checkClass(starting);
+    if (this.preemptor === event.sequenceId) this.preemptor = -1;
+    else this.checkClass(starting);
     const key = accountOf(starting);
     for (const other of ledger.waiting) {
       if (other === starting || other.spec.priorityClass !== starting.spec.priorityClass) continue;
@@ -103,8 +108,8 @@ export class LineOrder implements Invariant {
   }
 
   planned(): void {
-    const { scheduler, ledger } = this.world;
-    const { cachedSlots, emptySlots } = scheduler.stats();
+    const { ledger } = this.world;
+    const { cachedSlots, emptySlots } = this.world.stats;
     const free = cachedSlots + emptySlots;
     require(free === 0 || ledger.waiting.size === 0, 'work-conserving', () =>
       `${ledger.waiting.size} wait while ${free} slots are free`);

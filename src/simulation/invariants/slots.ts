@@ -18,8 +18,7 @@ export class SlotsConserved implements Invariant {
   }
 
   private check(): void {
-    const { scheduler, ledger, scenario } = this.world;
-    const stats = scheduler.stats();
+    const { stats, ledger, scenario } = this.world;
     const held = stats.running + stats.cachedSlots + stats.emptySlots;
     require(held === scenario.config.slotCount, 'slots-conserved', () =>
       `${stats.running} running + ${stats.cachedSlots} cached + ${stats.emptySlots} empty of ${scenario.config.slotCount}`);

@@ -69,7 +69,7 @@ function sampleRun(subject: string, scenario: string, headline: readonly string[
   const random = new Random(`${subject} ${scenario} ${seed}`);
   const speed = (speeds[subject] as number) * (0.96 + 0.08 * random.next());
   const metrics = Object.fromEntries(headline.map((key) => [key, sampleMetric(key, speed)]));
-  const gaps = Array.from({ length: 2000 }, () => random.lognormal(Math.log(20 / speed), 0.4 + (1 - speed)));
+  const gaps = Array.from({ length: 300 }, () => random.lognormal(Math.log(20 / speed), 0.4 + (1 - speed)));
   const clients = [1, 2, 4, 8, 16, 32];
   const rates = [2, 4, 6, 8, 10, 12];
   return {
@@ -88,7 +88,7 @@ function sampleRun(subject: string, scenario: string, headline: readonly string[
 }
 
 function sampleMetric(key: string, speed: number): number {
-  if (/Fraction|Capacity/.test(key)) return 0.9 * speed;
+  if (/Fraction|Of[A-Z]/.test(key)) return 0.9 * speed;
   if (/PerSecond/.test(key)) return 450 * speed;
   return 60 / speed;
 }

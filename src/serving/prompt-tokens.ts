@@ -1,8 +1,31 @@
-import type { ChatMessage, TextCodec } from '../../engine/text-codec.js';
-import { ServiceError } from '../../errors.js';
-import { requestLimits } from '../parameters/limits.js';
-import type { LocatedPrompt } from '../parameters/prompts.js';
-import { parseTokenIds } from '../parameters/token-ids.js';
+import type { ChatMessage, TextCodec } from '../engine/text-codec.js';
+import { ServiceError } from '../errors.js';
+import type { Prompt } from './serving-core.js';
+
+/**
+ * Text longer than this many characters per token of the window is refused without tokenising it, which would hold
+ * up every running request (about a millisecond per thousand characters). Ordinary text has 3 to 5 per token.
+ */
+const charactersPerToken = 16;
+
+/**
+ * The tokens of a prompt, checked against the window.
+ * @throws ServiceError `context_length_exceeded`, or `invalid_value` for a prompt of no tokens or a wrong conversation
+ */
+export function tokenizeWithin(
+  codec: TextCodec,
+  prompt: Prompt,
+  maxTokens: number | null,
+  contextTokens: number,
+): Uint32Array {
+  if (prompt instanceof Uint32Array) return prompt;
+  const isChat = 'messages' in prompt;
+  const tokens = isChat
+    ? tokenizeChat(codec, prompt.messages, contextTokens)
+    : tokenizeText(codec, prompt.path, prompt.text, contextTokens);
+  requireFit(isChat ? 'messages' : prompt.path, tokens.length, maxTokens, contextTokens);
+  return tokens;
+}
 
 /** The tokens of a conversation, rendered by the model's own template. */
 export function tokenizeChat(
@@ -13,22 +36,6 @@ export function tokenizeChat(
   const characters = messages.reduce((sum, message) => sum + message.content.length, 0);
   refuseHugeText('messages', characters, contextTokens);
   return encodePrompt(codec, codec.renderChat(messages), true);
-}
-
-/** The tokens of one prompt of a completion request. */
-export function tokenizePrompt(codec: TextCodec, prompt: LocatedPrompt, contextTokens: number): Uint32Array {
-  const { path, source } = prompt;
-  if ('tokens' in source) return tokenizeIds(codec, path, source.tokens, contextTokens);
-  refuseHugeText(path, source.text.length, contextTokens);
-  const tokens = encodePrompt(codec, source.text, true);
-  if (tokens.length > 0) return tokens;
-  throw new ServiceError(
-    'invalid_value',
-    `${path} must hold at least 1 token, got ${JSON.stringify(source.text)}`,
-    {
-      param: path,
-    },
-  );
 }
 
 /** Text to tokens with the model's beginning-of-sequence token in front, unless the text brings it along. */
@@ -43,24 +50,13 @@ export function encodePrompt(codec: TextCodec, text: string, addBeginToken: bool
 
 /** @throws ServiceError `context_length_exceeded` for text so long that tokenising it would stall the server */
 export function refuseHugeText(path: string, characters: number, contextTokens: number): void {
-  const limit = contextTokens * requestLimits.charactersPerToken;
+  const limit = contextTokens * charactersPerToken;
   if (characters <= limit) return;
   throw new ServiceError(
     'context_length_exceeded',
     `This model's maximum context length is ${contextTokens} tokens. However, your ${path} has ${characters} characters, more than the ${limit} that are tokenised at all. Please reduce its length.`,
     { param: path },
   );
-}
-
-function tokenizeIds(
-  codec: TextCodec,
-  path: string,
-  ids: readonly unknown[],
-  contextTokens: number,
-): Uint32Array {
-  // Counted before a possibly huge array is walked; the exact complaint is the same.
-  if (ids.length >= contextTokens) throw promptTooLong(path, ids.length, contextTokens);
-  return parseTokenIds(path, ids, codec.vocabularySize);
 }
 
 /**
@@ -83,10 +79,19 @@ export function requireFit(
   );
 }
 
-function promptTooLong(path: string, promptTokens: number, contextTokens: number): ServiceError {
+export function promptTooLong(path: string, promptTokens: number, contextTokens: number): ServiceError {
   return new ServiceError(
     'context_length_exceeded',
     `This model's maximum context length is ${contextTokens} tokens. However, your ${path} resulted in ${promptTokens} tokens, which leaves no room for a completion. Please reduce the length of the ${path}.`,
     { param: path },
   );
+}
+
+function tokenizeText(codec: TextCodec, path: string, text: string, contextTokens: number): Uint32Array {
+  refuseHugeText(path, text.length, contextTokens);
+  const tokens = encodePrompt(codec, text, true);
+  if (tokens.length > 0) return tokens;
+  throw new ServiceError('invalid_value', `${path} must hold at least 1 token, got ${JSON.stringify(text)}`, {
+    param: path,
+  });
 }

@@ -1,0 +1,49 @@
+import { join } from 'node:path';
+import { keepTileStores } from '../../models/llama-source.js';
+import { describeNativeBuild, type NativeBuild, readNativeBuild } from '../../models/native-build.js';
+import { packageFolder } from '../../models/package-folder.js';
+import type { Terminal } from '../terminal.js';
+import { buildProgress, runStep } from './steps.js';
+import { missingBuildTools } from './tools.js';
+
+/**
+ * Compiles the llama.cpp inside node-llama-cpp for this processor, with OpenMP, where `serve` finds it. Needs no
+ * network: the source is in the package. The result lies in node_modules and goes when that is installed anew.
+ * @returns the exit code
+ */
+export async function buildNative(terminal: Terminal): Promise<number> {
+  const say = (line: string) => terminal.writeError(`${line}\n`);
+  const missing = missingBuildTools(terminal.environment.PATH);
+  for (const sentence of missing) say(sentence);
+  if (missing.length > 0) return 1;
+  const before = await readNativeBuild('prebuilt').catch(() => null);
+  if (before && before.device !== 'cpu') {
+    say(
+      `llama.cpp computes with ${before.device} here; this build is for the processor and would not be used.`,
+    );
+    return 1;
+  }
+  await compile(say);
+  terminal.writeOutput(`${verdict(await readNativeBuild('local'))}\n`);
+  return 0;
+}
+
+async function compile(say: (line: string) => void): Promise<void> {
+  const folder = packageFolder('node-llama-cpp');
+  const source = (...words: string[]) => [join(folder, 'dist', 'cli', 'cli.js'), 'source', ...words];
+  say('Unpacking the source of llama.cpp');
+  await runStep(process.execPath, source('download', '--skipBuild', '--noUsageExample'));
+  keepTileStores(join(folder, 'llama', 'llama.cpp'));
+  say('Compiling it for this processor, which takes some minutes');
+  await runStep(process.execPath, source('build', '--gpu', 'false', '--noUsageExample'), buildProgress(say));
+}
+
+function verdict(build: NativeBuild): string {
+  const advice = build.openMp
+    ? ''
+    : '\nThe compiler came without OpenMP, so several threads gain little (clang needs libomp).';
+  return (
+    `Built ${describeNativeBuild(build)}: ${build.instructions.join(', ')}.${advice}\n` +
+    'chairlift serve uses it from now on; --native prebuilt goes back, and npm ci removes it.'
+  );
+}

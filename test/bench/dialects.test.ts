@@ -1,0 +1,162 @@
+/**
+ * Stand-ins that speak as the documentation of vLLM and Ollama says; the real servers are untried here. Each counts one
+ * token per word and knows what it was asked for.
+ */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterEach, expect, it } from 'vitest';
+import { sendStreaming } from '../../bench/load/stream-client.js';
+import { openTarget } from '../../bench/load/target.js';
+
+interface Body {
+  prompt?: string;
+  messages?: { content: string }[];
+  max_tokens: number;
+  ignore_eos?: boolean;
+  stream_options?: { include_usage?: boolean };
+}
+
+type Answer = (body: Body, response: ServerResponse, path: string) => void;
+
+const servers: Server[] = [];
+
+afterEach(() => {
+  for (const server of servers.splice(0)) {
+    server.closeAllConnections();
+    server.close();
+  }
+});
+
+async function listen(model: object, answer: Answer): Promise<{ url: string; bodies: Body[] }> {
+  const bodies: Body[] = [];
+  const handle = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    if (request.method === 'GET') {
+      response.writeHead(200, { 'content-type': 'application/json' });
+      response.end(JSON.stringify({ object: 'list', data: [model] }));
+      return;
+    }
+    let text = '';
+    for await (const chunk of request) text += chunk;
+    const body = JSON.parse(text) as Body;
+    bodies.push(body);
+    answer(body, response, request.url ?? '');
+  };
+  const server = createServer((request, response) => void handle(request, response));
+  servers.push(server);
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, bodies };
+}
+
+function event(value: unknown): string {
+  return `data: ${JSON.stringify(value)}\n\n`;
+}
+
+function wordsOf({ prompt, messages }: Body): number {
+  return (prompt ?? messages?.[0]?.content ?? '').split(' ').filter(Boolean).length;
+}
+
+const vllmModel = {
+  id: 'facebook/opt-125m',
+  object: 'model',
+  created: 1735689600,
+  owned_by: 'vllm',
+  root: 'facebook/opt-125m',
+  parent: null,
+  max_model_len: 2048,
+  permission: [{ id: 'modelperm-1', allow_logprobs: true }],
+};
+
+/** Honours ignore_eos, says null for what it does not count, BOS is a token. */
+const asVllm =
+  (details: object | null): Answer =>
+  (body, response) => {
+    const base = { id: 'cmpl-1', object: 'text_completion', created: 1735689600, model: vllmModel.id };
+    const count = body.ignore_eos ? body.max_tokens : Math.min(2, body.max_tokens);
+    response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8' });
+    for (let index = 1; index <= count; index += 1) {
+      const finish_reason = index === body.max_tokens ? 'length' : index === count ? 'stop' : null;
+      const choice = { index: 0, text: ' word', logprobs: null, finish_reason, stop_reason: null };
+      response.write(event({ ...base, choices: [choice], usage: null }));
+    }
+    if (body.stream_options?.include_usage) {
+      const prompt_tokens = wordsOf(body) + 1;
+      const usage = {
+        prompt_tokens,
+        total_tokens: prompt_tokens + count,
+        completion_tokens: count,
+        prompt_tokens_details: details,
+      };
+      response.write(event({ ...base, choices: [], usage }));
+    }
+    response.end('data: [DONE]\n\n');
+  };
+
+it.each([
+  ['no details', null],
+  ['details without a count', { cached_tokens: null }],
+])('vLLM, %s: the full length, exact prompts, no cached tokens', async (_, details) => {
+  const { url } = await listen(vllmModel, asVllm(details));
+  const target = await openTarget({ url });
+  expect(target.features).toMatchObject({
+    model: 'facebook/opt-125m',
+    api: 'completions',
+    reportsUsage: true,
+    reportsCachedTokens: false,
+    acceptsIgnoreEos: true,
+    calibratedPrompts: true,
+  });
+  expect(target.calibration.overheadTokens).toBe(1);
+  const record = await sendStreaming(
+    { prompt: 'The sea', promptTokens: 3, outputTokens: 9 },
+    { endpoint: target.endpoint, shape: target.shape, timeoutMs: 5000 },
+  );
+  expect(record).toMatchObject({ outcome: 'ok', outputTokens: 9, finishReason: 'length' });
+  expect(record.cachedTokens).toBeUndefined();
+});
+
+it('vLLM with --enable-prompt-tokens-details: cached tokens are counted', async () => {
+  const { url } = await listen(vllmModel, asVllm({ cached_tokens: 16 }));
+  expect((await openTarget({ url })).features.reportsCachedTokens).toBe(true);
+});
+
+/** Ignores fields that it does not know, ends when the model ends, gives usage only when asked. */
+const asOllama: Answer = (body, response, path) => {
+  const isChat = path.endsWith('/chat/completions');
+  const base = { id: 'cmpl-7', created: 1735689600, model: 'llama3.2:1b', system_fingerprint: 'fp_ollama' };
+  const count = Math.min(5, body.max_tokens);
+  response.writeHead(200, { 'content-type': 'text/event-stream' });
+  for (let index = 1; index <= count; index += 1) {
+    const delta = isChat ? { delta: { role: 'assistant', content: ' word' } } : { text: ' word' };
+    response.write(event({ ...base, choices: [{ index: 0, ...delta, finish_reason: null }] }));
+  }
+  const empty = isChat ? { delta: { role: 'assistant', content: '' } } : { text: '' };
+  const finish_reason = count < body.max_tokens ? 'stop' : 'length';
+  response.write(event({ ...base, choices: [{ index: 0, ...empty, finish_reason }] }));
+  if (body.stream_options?.include_usage) {
+    const prompt_tokens = wordsOf(body) + 2;
+    const usage = { prompt_tokens, completion_tokens: count, total_tokens: prompt_tokens + count };
+    response.write(event({ ...base, choices: [], usage }));
+  }
+  response.end('data: [DONE]\n\n');
+};
+
+const ollamaModel = { id: 'llama3.2:1b', object: 'model', created: 1735689600, owned_by: 'library' };
+
+it.each(['completions', 'chat'] as const)('Ollama, %s: usage on request, short replies', async (api) => {
+  const { url, bodies } = await listen(ollamaModel, asOllama);
+  const target = await openTarget({ url, api });
+  expect(bodies.every((body) => body.stream_options?.include_usage)).toBe(true);
+  expect(target.features).toMatchObject({
+    model: 'llama3.2:1b',
+    reportsUsage: true,
+    reportsCachedTokens: false,
+    acceptsIgnoreEos: false,
+    calibratedPrompts: true,
+  });
+  const record = await sendStreaming(
+    { prompt: 'The sea', promptTokens: 4, outputTokens: 9 },
+    { endpoint: target.endpoint, shape: target.shape, timeoutMs: 5000 },
+  );
+  expect(record).toMatchObject({ outcome: 'ok', outputTokens: 5, finishReason: 'stop', promptTokens: 4 });
+  expect(record.chunkAtMs).toHaveLength(5);
+});

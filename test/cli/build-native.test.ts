@@ -1,0 +1,68 @@
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { afterAll, expect, it } from 'vitest';
+import { buildProgress, runStep } from '../../src/cli/build-native/steps.js';
+import { missingBuildTools } from '../../src/cli/build-native/tools.js';
+import { runCommandLine } from '../../src/cli/program.js';
+import { keepTileStores } from '../../src/models/llama-source.js';
+import { describeNativeBuild, readNativeBuild } from '../../src/models/native-build.js';
+import { fakeTerminal } from './fake-terminal.js';
+
+const scratch = mkdtempSync(join(tmpdir(), 'chairlift-build-'));
+afterAll(() => rmSync(scratch, { recursive: true }));
+
+it('names every tool that is missing in a sentence of its own, and builds nothing', async () => {
+  const terminal = fakeTerminal({ PATH: scratch });
+  expect(await runCommandLine(['build-native'], terminal)).toBe(1);
+  const sentences = terminal.errors.trim().split('\n');
+  expect(sentences.map((sentence) => sentence.match(/needs (.+), which/)?.[1])).toEqual([
+    'git',
+    'cmake',
+    'a C++ compiler',
+    'make or ninja',
+  ]);
+  for (const sentence of sentences) expect(sentence).toMatch(/apt-get install \S+\)\.$/);
+});
+
+it('takes any compiler and any build program', () => {
+  for (const program of ['git', 'cmake', 'clang++', 'ninja'])
+    symlinkSync('/bin/true', join(scratch, program));
+  expect(missingBuildTools(scratch)).toEqual([]);
+});
+
+it('shows every tenth of what ninja or make say, once', () => {
+  const said: string[] = [];
+  const onLine = buildProgress((line) => said.push(line));
+  for (const line of ['-- Configuring', '[1/20] a', '[3/20] b', '[5/20] c', '[ 37%] d', '[20/20] e'])
+    onLine(line);
+  expect(said).toEqual(['  10%', '  20%', '  30%', '  100%']);
+});
+
+it('a step that fails ends with what it said', async () => {
+  const lines: string[] = [];
+  const step = runStep('/bin/sh', ['-c', 'echo first; echo no space left >&2; exit 3'], (line) =>
+    lines.push(line),
+  );
+  await expect(step).rejects.toThrow(/code 3:\n(.*\n)*no space left/);
+  expect(lines.sort()).toEqual(['first', 'no space left']);
+});
+
+it('guards the tile configuration against GCC 12 once, and says when there is nothing to guard', () => {
+  const file = join(scratch, 'ggml', 'src', 'ggml-cpu', 'amx', 'mmq.cpp');
+  mkdirSync(dirname(file), { recursive: true });
+  writeFileSync(file, 'void f() {\n    _tile_loadconfig(&tc);\n}\n');
+  keepTileStores(scratch);
+  keepTileStores(scratch);
+  expect(readFileSync(file, 'utf8')).toBe(
+    'void f() {\n    __asm__ volatile("" : : "m"(tc));\n    _tile_loadconfig(&tc);\n}\n',
+  );
+  writeFileSync(file, '');
+  expect(() => keepTileStores(scratch)).toThrow(/mmq\.cpp/);
+});
+
+it('loads the prebuilt llama.cpp when it is asked for', async () => {
+  const build = await readNativeBuild('prebuilt');
+  expect(build.kind).toBe('prebuilt');
+  expect(describeNativeBuild(build)).toMatch(/^llama\.cpp v[\d.]+, prebuilt, \w+, (no )?OpenMP$/);
+});
