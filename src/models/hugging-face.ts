@@ -1,4 +1,4 @@
-import { readdir } from 'node:fs/promises';
+import { readdir, stat, truncate } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { assertGgufFile } from './gguf-file.js';
 import { causeOf, firstLine, SourceRefusedError } from './model-errors.js';
@@ -43,6 +43,7 @@ export async function downloadFromHuggingFace(
   await probe(source, signal);
   const { resolveModelFile } = await import('node-llama-cpp');
   const guard = new StallGuard(source.firstByteMs, source.stallMs, signal);
+  let announcedBytes = 0;
   try {
     const download = resolveModelFile(uri, {
       directory,
@@ -51,19 +52,35 @@ export async function downloadFromHuggingFace(
       ...endpointOption(source),
       onProgress: ({ downloadedSize, totalSize }) => {
         guard.sawBytes(downloadedSize);
+        announcedBytes = totalSize;
         onProgress({ downloadedBytes: downloadedSize, totalBytes: totalSize > 0 ? totalSize : null });
       },
     });
     // The resolver does not watch its signal while it asks for the file's headers.
     const entryPath = await guard.race(download);
     await assertGgufFile(entryPath);
-    return { entryPath, paths: await finishedFiles(directory, entryPath) };
+    const paths = await finishedFiles(directory, entryPath);
+    if (announcedBytes > 0) await settleSize(paths, announcedBytes);
+    return { entryPath, paths };
   } catch (error) {
     if (signal?.aborted) throw signal.reason;
     throw new SourceRefusedError(firstLine(guard.reason ?? error), error);
   } finally {
     guard.stop();
   }
+}
+
+/**
+ * The downloader keeps its progress behind the file's end and cuts it off when it is done; a last note of progress
+ * that is still on its way then stays there. What lies beyond the announced size of one file is cut again.
+ * @throws SourceRefusedError when bytes are missing, or when it cannot be known which of several files is too long
+ */
+export async function settleSize(paths: readonly string[], announcedBytes: number): Promise<void> {
+  const sizes = await Promise.all(paths.map(async (path) => (await stat(path)).size));
+  const actualBytes = sizes.reduce((sum, size) => sum + size, 0);
+  if (actualBytes === announcedBytes) return;
+  if (paths.length === 1 && actualBytes > announcedBytes) return await truncate(paths[0]!, announcedBytes);
+  throw new SourceRefusedError(`${actualBytes} bytes arrived instead of ${announcedBytes}; fetch it again`);
 }
 
 async function finishedFiles(directory: string, entryPath: string): Promise<string[]> {

@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { defaultModel } from '../../src/models/default-model.js';
+import { settleSize } from '../../src/models/hugging-face.js';
 import { ModelNotFoundError } from '../../src/models/model-errors.js';
 import { type ModelSources, type ResolveModelOptions, resolveModel } from '../../src/models/resolve-model.js';
 import {
@@ -315,6 +316,20 @@ describe('an hf: URI', () => {
     expect(cached.kind).toBe('cache');
     expect(readFileSync(cached.path).equals(content)).toBe(true);
     expect(huggingFace.requests).toHaveLength(requests);
+  });
+
+  it('keeps no byte behind its announced size, and none may be missing', async () => {
+    const path = join(scratch.path, 'one.gguf');
+    writeFileSync(path, Buffer.concat([content, Buffer.from('{"part":0,"chunks":[2]}')]));
+    await settleSize([path], content.length);
+    expect(readFileSync(path).equals(content)).toBe(true);
+    await expect(settleSize([path], content.length + 1)).rejects.toThrow(
+      `${content.length} bytes arrived instead of ${content.length + 1}`,
+    );
+    const second = join(scratch.path, 'two.gguf');
+    writeFileSync(second, 'GGUF');
+    await settleSize([path, second], content.length + 4);
+    await expect(settleSize([path, second], content.length)).rejects.toThrow(/fetch it again/);
   });
 
   it('that is not cached is refused offline without a request', async () => {
