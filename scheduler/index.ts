@@ -29,3 +29,4 @@ export type { PreemptionCounts, SchedulerStats } from './stats.js';
 export { TickCosts } from './tick-costs.js';
 export type { TtftTargets } from './tick-planner.js';
 export type { TickWork } from './tick-work.js';
+export { classAgingMs } from './waiting-queue.js';

@@ -1,5 +1,6 @@
 import { generatedTokenWeight, promptTokenWeight } from './fair-share.js';
 import { type PriorityClass, priorityClasses } from './sequence-spec.js';
+import { classAgingMs } from './waiting-queue.js';
 
 /** Tokens of weighted service in one step of virtual time. */
 const tokensPerStep = 256;
@@ -45,9 +46,15 @@ export class StartTimes {
     clock.virtualTime = Math.max(clock.virtualTime, start);
   }
 
-  /** Nobody waits: idle time earns and costs nothing. */
-  reset(): void {
-    this.clocks.clear();
+  /**
+   * Nobody waits: idle time earns and costs nothing, so all tenants are equal again. Time never goes back: whoever was
+   * served and waits again must still start before those of its tenant that come now.
+   */
+  forgetDebts(): void {
+    for (const clock of this.clocks.values()) {
+      clock.virtualTime = Math.max(clock.virtualTime, ...clock.finishByTenant.values());
+      clock.finishByTenant.clear();
+    }
   }
 
   private clock(priorityClass: PriorityClass): ClassClock {
@@ -59,17 +66,20 @@ export class StartTimes {
   }
 }
 
-/** Where a request stands in the overflow store: class first, then virtual start time, then arrival. */
+/** Where a request stands in the overflow store: in its class by virtual start time, then by arrival. */
 export interface OverflowPlace {
   readonly priorityClass: PriorityClass;
   readonly start: number;
   readonly arrival: number;
+  readonly arrivedAtMs: number;
 }
 
-/** The order of an overflow store: by class, inside a class fair between tenants, inside a tenant by arrival. */
+/**
+ * The order of an overflow store: by class with the ageing of the line for slots, inside a class fair between tenants,
+ * inside a tenant by arrival. `src/overflow/queue-scripts.ts` does the same in Redis.
+ */
 export class OverflowQueue<Item> {
   private readonly waiting = new Map<string, { place: OverflowPlace; item: Item }>();
-  private readonly promised = new Set<string>();
   private readonly startTimes = new StartTimes();
   private arrivals = 0;
 
@@ -81,42 +91,34 @@ export class OverflowQueue<Item> {
     return this.waiting.entries();
   }
 
-  /** Places that are taken: by those that wait, and by those on their way. */
-  get claimed(): number {
-    return this.waiting.size + this.promised.size;
-  }
-
-  /**
-   * Promises a place, until `add` or `delete`: the way to a shared store takes time, and others come meanwhile.
-   * @param cost what `overflowCost` says
-   */
-  place(id: string, priorityClass: PriorityClass, tenant: string, cost: number): OverflowPlace {
-    if (this.claimed === 0) this.startTimes.reset();
-    this.promised.add(id);
+  /** @param cost what `overflowCost` says. @returns a place, to be taken by `add` */
+  place(priorityClass: PriorityClass, tenant: string, cost: number, arrivedAtMs: number): OverflowPlace {
+    if (this.size === 0) this.startTimes.forgetDebts();
     this.arrivals += 1;
     return {
       priorityClass,
       start: this.startTimes.enter(priorityClass, tenant, cost),
       arrival: this.arrivals,
+      arrivedAtMs,
     };
   }
 
   /** Waits from now on, or again: whoever was put back keeps its place. */
   add(id: string, place: OverflowPlace, item: Item): void {
-    this.promised.delete(id);
     this.waiting.set(id, { place, item });
   }
 
   /** @returns whether it was waiting */
   delete(id: string): boolean {
-    this.promised.delete(id);
     return this.waiting.delete(id);
   }
 
   /** Takes the first one out; it counts as served. */
   take(): { id: string; place: OverflowPlace; item: Item } | null {
+    const priorityClass = this.nextClass();
     let first: { id: string; place: OverflowPlace; item: Item } | null = null;
     for (const [id, { place, item }] of this.waiting) {
+      if (place.priorityClass !== priorityClass) continue;
       if (first === null || precedes(place, first.place)) first = { id, place, item };
     }
     if (first === null) return null;
@@ -124,12 +126,26 @@ export class OverflowQueue<Item> {
     this.startTimes.served(first.place.priorityClass, first.place.start);
     return first;
   }
+
+  /** The highest class that waits, unless the oldest of a lower one has waited `classAgingMs` longer per class. */
+  protected nextClass(): PriorityClass | null {
+    const oldestMs = new Map<PriorityClass, number>();
+    for (const { place } of this.waiting.values()) {
+      const { priorityClass, arrivedAtMs } = place;
+      oldestMs.set(priorityClass, Math.min(arrivedAtMs, oldestMs.get(priorityClass) ?? arrivedAtMs));
+    }
+    let next: PriorityClass | null = null;
+    let earliestMs = Number.POSITIVE_INFINITY;
+    priorityClasses.forEach((name, rank) => {
+      const agedMs = (oldestMs.get(name) ?? Number.POSITIVE_INFINITY) + rank * classAgingMs;
+      if (agedMs >= earliestMs) return;
+      earliestMs = agedMs;
+      next = name;
+    });
+    return next;
+  }
 }
 
 function precedes(left: OverflowPlace, right: OverflowPlace): boolean {
-  if (left.priorityClass !== right.priorityClass) {
-    return priorityClasses.indexOf(left.priorityClass) < priorityClasses.indexOf(right.priorityClass);
-  }
-  if (left.start !== right.start) return left.start < right.start;
-  return left.arrival < right.arrival;
+  return left.start === right.start ? left.arrival < right.arrival : left.start < right.start;
 }

@@ -1,11 +1,12 @@
 import { type Job, type JobJson, Queue, UnrecoverableError, Worker } from 'bullmq';
-import type { StoredJob } from './job-format.js';
+import type { QueueScripts } from './queue-scripts.js';
 import type { RedisKeys } from './redis-keys.js';
 import type { RedisLink } from './redis-link.js';
 
 /** After this many workers died over a job it is set aside. */
 const mostStalls = 3;
-const keptFailedJobs = 1_000;
+/** What becomes of a job's entry when it ends. */
+export const jobOptions = { removeOnComplete: true, removeOnFail: { count: 1_000 } };
 const keptEvents = 1_000;
 
 export type QueuedJob = Job<unknown, unknown, string>;
@@ -13,6 +14,7 @@ export type QueuedJob = Job<unknown, unknown, string>;
 export interface BullQueueOptions {
   link: RedisLink;
   keys: RedisKeys;
+  scripts: QueueScripts;
   /** Token of every lock this process holds. */
   nodeId: string;
   /** Milliseconds after which a silent worker loses its jobs. */
@@ -21,6 +23,10 @@ export interface BullQueueOptions {
   takes: boolean;
   /** Ids of the jobs that run here. */
   running: () => string[];
+  /** Somebody else's jobs wait again. */
+  onRequeued: () => void;
+  /** A job had to be set aside before anybody could look at it. */
+  onUnreadable: (jobId: string) => void;
   onFault: (message: string, error: unknown) => void;
 }
 
@@ -44,15 +50,11 @@ export class BullQueue {
   private queue: Queue | null = null;
   private worker: Worker | null = null;
   private readonly whenOpen: ((queue: Queue) => void)[] = [];
-  private lockTimer: NodeJS.Timeout | null = null;
+  private timers: NodeJS.Timeout[] = [];
 
   constructor(options: BullQueueOptions) {
     this.options = options;
     options.link.onUp(() => this.open());
-  }
-
-  async add(data: StoredJob, priority: number): Promise<void> {
-    await this.opened().add('generate', data, { jobId: data.id, priority });
   }
 
   /** @returns whether it was still waiting */
@@ -73,7 +75,7 @@ export class BullQueue {
 
   /** @returns the next job, locked for this process, or null */
   async next(): Promise<QueuedJob | null> {
-    if (this.worker === null) return null;
+    if (this.worker === null || !(await this.options.scripts.promote())) return null;
     try {
       return (await this.worker.getNextJob(this.options.nodeId, { block: false })) ?? null;
     } catch (error) {
@@ -93,11 +95,11 @@ export class BullQueue {
   }
 
   async putBack(job: QueuedJob): Promise<void> {
-    await job.moveToWait(this.options.nodeId);
+    await this.options.scripts.putBack(job.id!, this.options.nodeId);
   }
 
   async close(): Promise<void> {
-    if (this.lockTimer) clearInterval(this.lockTimer);
+    for (const timer of this.timers) clearInterval(timer);
     await Promise.allSettled([this.worker?.close(true), this.queue?.close()]);
   }
 
@@ -113,7 +115,7 @@ export class BullQueue {
     this.queue = new Queue(keys.queueName, {
       ...common,
       streams: { events: { maxLen: keptEvents } },
-      defaultJobOptions: { removeOnComplete: true, removeOnFail: { count: keptFailedJobs } },
+      defaultJobOptions: jobOptions,
     });
     this.queue.on('error', (error) => link.noteFault(error));
     for (const use of this.whenOpen) use(this.queue);
@@ -122,12 +124,23 @@ export class BullQueue {
       ...common,
       autorun: false,
       lockDuration: lockMs,
-      stalledInterval: lockMs / 2,
-      maxStalledCount: mostStalls,
+      skipStalledCheck: true,
     });
     this.worker.on('error', (error) => link.noteFault(error));
-    this.worker.startStalledCheckTimer().catch((error) => link.noteFault(error));
-    this.lockTimer = setInterval(() => this.renewLocks(), lockMs / 3).unref();
+    this.timers = [
+      setInterval(() => this.requeueSilent(), lockMs / 2).unref(),
+      setInterval(() => this.renewLocks(), lockMs / 3).unref(),
+    ];
+  }
+
+  /** Jobs of workers that fell silent. */
+  private requeueSilent(): void {
+    const { scripts, lockMs, link, onRequeued } = this.options;
+    if (link.state !== 'up') return;
+    scripts.requeueSilent(Math.floor(lockMs / 2), mostStalls).then(
+      (count) => count > 0 && onRequeued(),
+      (error) => link.noteFault(error),
+    );
   }
 
   private renewLocks(): void {
@@ -168,6 +181,7 @@ export class BullQueue {
         )
         .zadd(queue.toKey('failed'), Date.now(), id)
         .exec();
+      this.options.onUnreadable(id);
       onFault(`job ${id} cannot be read and was set aside`, error);
     }
   }

@@ -44,7 +44,7 @@ export class MemoryStore implements OverflowStore {
       });
     }
     const { priorityClass, tenant, id } = job.request;
-    const place = this.waiting.place(id, priorityClass, tenant, costOf(job.request));
+    const place = this.waiting.place(priorityClass, tenant, costOf(job.request), job.arrivedAtMs);
     this.waiting.add(id, place, { ...job, listener });
     this.onWork();
   }

@@ -16,9 +16,11 @@ export interface OpenRequest {
   listener: EventListener;
   reader: RelayReader;
   state: 'queued' | 'elsewhere' | 'here';
+  /** The client has had some of the answer: the deadline, which is for its beginning, is over. */
+  hasText: boolean;
   expiry: NodeJS.Timeout | null;
-  /** Puts the job into Redis (again, should Redis have lost it); null: not tried yet. */
-  enqueue: (() => Promise<void>) | null;
+  /** Puts the job back into Redis should that have lost it; null: it is on its way for the first time. */
+  restore: (() => Promise<unknown>) | null;
 }
 
 export interface OpenRequestsOptions {
@@ -62,13 +64,19 @@ export class OpenRequests {
       scripts,
       requestId,
       choices: choicesOf(job.request),
-      listener,
+      listener: (event) => {
+        if (event.type === 'text') this.hasText(opened);
+        listener(event);
+      },
       afterId: null,
       onBegun: () => this.begun(opened, 'elsewhere'),
       onDelay: (delayMs) => observer.relayDelay(delayMs),
       onEnd: () => this.forget(requestId, false),
     });
-    const opened: OpenRequest = { job, listener, reader, state: 'queued', expiry: null, enqueue: null };
+    const opened: OpenRequest = {
+      ...{ job, listener, reader, state: 'queued' },
+      ...{ hasText: false, expiry: null, restore: null },
+    };
     this.requests.set(requestId, opened);
     this.waits(opened);
     return opened;
@@ -91,10 +99,18 @@ export class OpenRequests {
   /** The job goes back before anything of it was delivered: whoever takes it next answers through Redis. */
   waitAgain(requestId: string): void {
     const opened = this.requests.get(requestId);
-    if (opened?.state !== 'here') return;
-    opened.state = 'queued';
-    opened.reader.goOn();
-    this.waits(opened);
+    if (opened?.state === 'here') this.isQueuedAgain(opened);
+  }
+
+  /**
+   * Whoever had a job gave it back or fell silent. What this process does itself it knows first, and goes on with.
+   * @param message `<attempt> <request>`
+   */
+  waitsAgain(message: string): void {
+    const space = message.indexOf(' ');
+    const opened = this.requests.get(message.slice(space + 1));
+    if (opened?.state !== 'elsewhere' || opened.reader.attempt > Number(message.slice(0, space))) return;
+    this.isQueuedAgain(opened);
   }
 
   /** @param message `<request> <frame id> <frame>` */
@@ -144,6 +160,18 @@ export class OpenRequests {
     }
   }
 
+  private isQueuedAgain(opened: OpenRequest): void {
+    opened.state = 'queued';
+    opened.reader.goOn();
+    this.waits(opened);
+  }
+
+  private hasText(opened: OpenRequest): void {
+    opened.hasText = true;
+    if (opened.expiry) clearTimeout(opened.expiry);
+    opened.expiry = null;
+  }
+
   private begun(opened: OpenRequest, state: 'elsewhere' | 'here'): void {
     if (opened.expiry) clearTimeout(opened.expiry);
     opened.expiry = null;
@@ -154,7 +182,7 @@ export class OpenRequests {
   private waits(opened: OpenRequest): void {
     const { deadlineAtMs, request } = opened.job;
     this.countQueued(request.tenant, 1);
-    if (deadlineAtMs === null) return;
+    if (deadlineAtMs === null || opened.hasText) return;
     opened.expiry = setTimeout(() => this.expire(opened), Math.max(0, deadlineAtMs - Date.now()));
   }
 
@@ -177,7 +205,7 @@ export class OpenRequests {
     if (link.state === 'up') for (const requestId of this.pendingCancels) this.revoke(requestId);
     for (const opened of this.requests.values()) {
       if (link.state !== 'up') return;
-      if (opened.state === 'here' || opened.enqueue === null) continue;
+      if (opened.state === 'here' || opened.restore === null) continue;
       try {
         await this.auditOne(opened);
       } catch (error) {
@@ -192,7 +220,7 @@ export class OpenRequests {
     const { id } = opened.job.request;
     const isThere = await queue.has(id);
     if (!(await opened.reader.catchUp()) || isThere || !this.requests.has(id)) return;
-    if (opened.state === 'queued') await opened.enqueue?.();
+    if (opened.state === 'queued') await opened.restore?.();
     else if (opened.state === 'elsewhere')
       opened.reader.fail('the request was cancelled, or Redis has lost it');
   }

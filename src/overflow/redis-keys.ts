@@ -7,6 +7,14 @@ export interface RedisKeys {
   queueName: string;
   /** Sorted set of the jobs that wait, as BullMQ keeps it. */
   waiting: string;
+  /** List of the one whose turn it is, before all others; list of those that are being run. */
+  next: string;
+  active: string;
+  /** BullMQ's set of running jobs that had no lock at the last check, and when that was. */
+  stalled: string;
+  stalledCheck: string;
+  /** Hash of one job. */
+  job: (requestId: string) => string;
   /** Hash of virtual times, per class and per class and tenant. */
   startTimes: string;
   /** Hash of what live processes say about themselves, and sorted set of when they last did. */
@@ -24,6 +32,8 @@ export interface RedisKeys {
   nodeChannel: (nodeId: string) => string;
   /** Channel: there is something to take. */
   wakeChannel: string;
+  /** Channel: `<attempt> <request>` that wait again after that attempt. */
+  againChannel: string;
   /** Channel: ids of requests whose client has left. */
   cancelChannel: string;
 }
@@ -34,6 +44,11 @@ export function redisKeys(prefix: string): RedisKeys {
     prefix,
     queueName,
     waiting: `${prefix}:${queueName}:prioritized`,
+    next: `${prefix}:${queueName}:wait`,
+    active: `${prefix}:${queueName}:active`,
+    stalled: `${prefix}:${queueName}:stalled`,
+    stalledCheck: `${prefix}:${queueName}:stalled-check`,
+    job: (requestId) => `${prefix}:${queueName}:${requestId}`,
     startTimes: `${prefix}:start-times`,
     nodes: `${prefix}:nodes`,
     beats: `${prefix}:beats`,
@@ -43,6 +58,7 @@ export function redisKeys(prefix: string): RedisKeys {
     cancelled: (requestId) => `${prefix}:cancelled:${requestId}`,
     nodeChannel: (nodeId) => `${prefix}:to:${nodeId}`,
     wakeChannel: `${prefix}:wake`,
+    againChannel: `${prefix}:again`,
     cancelChannel: `${prefix}:cancel`,
   };
 }

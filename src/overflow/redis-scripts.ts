@@ -1,25 +1,7 @@
 import type { Redis } from 'ioredis';
 import { type PriorityClass, priorityClasses } from '../../scheduler/index.js';
-import type { OverflowJob, StoreDepth } from './overflow-store.js';
+import type { StoreDepth } from './overflow-store.js';
 import type { RedisKeys } from './redis-keys.js';
-
-/** BullMQ's priorities end at 2^21; each class gets a third of them, highest class first. */
-const stepsPerClass = 699_050;
-const unlimitedWaitMs = 7 * 24 * 3_600_000;
-
-/** `StartTimes` of the scheduler, kept in Redis. Answers {priority, depth}; priority 0: full. */
-const reserveScript = `
-local depth = redis.call('ZCARD', KEYS[1])
-if depth >= tonumber(ARGV[1]) then return {0, depth} end
-if depth == 0 then redis.call('DEL', KEYS[2]) end
-local class, tenant = ARGV[2], ARGV[3]
-local now = tonumber(redis.call('HGET', KEYS[2], 'now:' .. class) or '0')
-local finish = tonumber(redis.call('HGET', KEYS[2], 'finish:' .. class .. ':' .. tenant) or '0')
-local start = math.max(now, finish)
-redis.call('HSET', KEYS[2], 'finish:' .. class .. ':' .. tenant, start + tonumber(ARGV[4]))
-redis.call('ZADD', KEYS[3], ARGV[7], ARGV[6])
-redis.call('SET', KEYS[4], ARGV[8], 'PX', ARGV[9])
-return {tonumber(ARGV[5]) + math.min(start, ${stepsPerClass - 1}), depth}`;
 
 /**
  * Opens an attempt: its number is one more than that of the last frame, and the frame it writes makes Redis refuse any
@@ -35,11 +17,8 @@ if attempt > 1 then frames = redis.call('XRANGE', KEYS[1], '-', '+') end
 local id = attempt .. '-0'
 redis.call('XADD', KEYS[1], id, 'f', ARGV[3])
 redis.call('PEXPIRE', KEYS[1], ARGV[1])
-redis.call('ZREM', KEYS[4], ARGV[6])
-local class, start = ARGV[4], tonumber(ARGV[5])
-local now = tonumber(redis.call('HGET', KEYS[3], 'now:' .. class) or '0')
-if start > now and redis.call('EXISTS', KEYS[3]) == 1 then redis.call('HSET', KEYS[3], 'now:' .. class, start) end
-if ARGV[2] ~= '' then redis.call('PUBLISH', ARGV[2], ARGV[6] .. ' ' .. id .. ' ' .. ARGV[3]) end
+redis.call('ZREM', KEYS[3], ARGV[4])
+redis.call('PUBLISH', ARGV[2], ARGV[4] .. ' ' .. id .. ' ' .. ARGV[3])
 return {attempt, frames}`;
 
 /** Writes one frame and tells who listens. Answers how many do; -1: a later attempt has begun. */
@@ -73,31 +52,13 @@ for key = 2, #KEYS do redis.call('ZREM', KEYS[key], ARGV[3]) end
 return redis.call('PUBLISH', ARGV[2], ARGV[3])`;
 
 interface Commands {
-  chairliftReserve(
-    waiting: string,
-    startTimes: string,
-    waitingSince: string,
-    about: string,
-    maxOverflow: number,
-    priorityClass: string,
-    tenant: string,
-    cost: number,
-    firstPriority: number,
-    requestId: string,
-    arrivedAtMs: number,
-    aboutText: string,
-    aboutMs: number,
-  ): Promise<[number, number]>;
   chairliftBegin(
     tokens: string,
     cancelled: string,
-    startTimes: string,
     waitingSince: string,
     retentionMs: number,
     channel: string,
     frame: string,
-    priorityClass: string,
-    start: number,
     requestId: string,
   ): Promise<[number, [string, [string, string]][]]>;
   chairliftFrame(
@@ -129,43 +90,11 @@ export class RedisScripts {
   constructor(client: Redis, keys: RedisKeys, retentionMs: number) {
     this.keys = keys;
     this.retentionMs = retentionMs;
-    client.defineCommand('chairliftReserve', { numberOfKeys: 4, lua: reserveScript });
-    client.defineCommand('chairliftBegin', { numberOfKeys: 4, lua: beginScript });
+    client.defineCommand('chairliftBegin', { numberOfKeys: 3, lua: beginScript });
     client.defineCommand('chairliftFrame', { numberOfKeys: 2, lua: frameScript });
     client.defineCommand('chairliftBeat', { numberOfKeys: 2, lua: beatScript });
     client.defineCommand('chairliftCancel', { numberOfKeys: 1 + priorityClasses.length, lua: cancelScript });
     this.client = client as Redis & Commands;
-  }
-
-  /**
-   * @param about what a later reader of the stream needs to know, kept as long as the stream
-   * @returns the priority for BullMQ, or null when `maxOverflow` jobs wait; and how many do
-   */
-  async reserve(
-    { request, arrivedAtMs, deadlineAtMs }: OverflowJob,
-    cost: number,
-    maxOverflow: number,
-    about: string,
-  ): Promise<{ priority: number | null; depth: number }> {
-    const { id, priorityClass, tenant } = request;
-    const { keys } = this;
-    const longestWaitMs = deadlineAtMs === null ? unlimitedWaitMs : Math.max(0, deadlineAtMs - arrivedAtMs);
-    const [priority, depth] = await this.client.chairliftReserve(
-      keys.waiting,
-      keys.startTimes,
-      keys.waitingSince(priorityClass),
-      keys.about(id),
-      maxOverflow,
-      priorityClass,
-      tenant,
-      cost,
-      1 + priorityClasses.indexOf(priorityClass) * stepsPerClass,
-      id,
-      arrivedAtMs,
-      about,
-      longestWaitMs + this.retentionMs,
-    );
-    return { priority: priority === 0 ? null : priority, depth };
   }
 
   /** @returns the attempt's number and the frames of earlier ones; null: its client has left */
@@ -174,20 +103,15 @@ export class RedisScripts {
     ownerId: string,
     frame: string,
     priorityClass: PriorityClass,
-    priority: number,
   ): Promise<{ attempt: number; frames: StoredFrame[] } | null> {
-    const start = (priority - 1) % stepsPerClass;
     const { keys } = this;
     const [attempt, entries] = await this.client.chairliftBegin(
       keys.tokens(requestId),
       keys.cancelled(requestId),
-      keys.startTimes,
       keys.waitingSince(priorityClass),
       this.retentionMs,
       keys.nodeChannel(ownerId),
       frame,
-      priorityClass,
-      start,
       requestId,
     );
     return attempt === 0 ? null : { attempt, frames: entries.map(toFrame) };
@@ -218,7 +142,7 @@ export class RedisScripts {
     return entries.map((entry) => toFrame(entry as [string, [string, string]]));
   }
 
-  /** @returns what `reserve` was told; null: there is no such stream (any more) */
+  /** @returns what the job's entry said of it; null: there is no such stream (any more) */
   async about(requestId: string): Promise<string | null> {
     return await this.client.get(this.keys.about(requestId));
   }

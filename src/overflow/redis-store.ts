@@ -2,7 +2,8 @@ import type { TextCodec } from '../engine/text-codec.js';
 import { ServiceError } from '../errors.js';
 import type { OverflowObserver } from '../metrics/overflow-observer.js';
 import { overflowUnavailable } from './accept-gate.js';
-import { BullQueue, type QueuedJob } from './bull-queue.js';
+import { BullQueue, jobOptions, type QueuedJob } from './bull-queue.js';
+import { frameOf } from './frame.js';
 import { costOf, endingOf } from './job-cost.js';
 import {
   MalformedJobError,
@@ -21,6 +22,7 @@ import type {
   StoreDepth,
   TakenJob,
 } from './overflow-store.js';
+import { QueueScripts } from './queue-scripts.js';
 import { type RedisKeys, redisKeys } from './redis-keys.js';
 import type { RedisLink } from './redis-link.js';
 import { RedisScripts } from './redis-scripts.js';
@@ -56,6 +58,7 @@ export class RedisStore implements OverflowStore {
   private readonly options: RedisStoreOptions;
   private readonly keys: RedisKeys;
   private readonly scripts: RedisScripts;
+  private readonly places: QueueScripts;
   /** Requests whose clients are here. */
   private readonly open: OpenRequests;
   /** Jobs this process has, by request. */
@@ -68,10 +71,22 @@ export class RedisStore implements OverflowStore {
     this.scripts = new RedisScripts(link.commands, this.keys, retentionMs);
     this.directory = new NodeDirectory(link, this.scripts, nodeId, announce);
     this.directory.onBeat = () => this.dropOrphans();
-    const running = () => [...this.running.keys()];
-    this.queue = new BullQueue({ link, keys: this.keys, nodeId, lockMs, takes, running, onFault });
+    this.places = new QueueScripts(link.commands, this.keys, retentionMs, jobOptions);
+    this.queue = new BullQueue({
+      link,
+      keys: this.keys,
+      scripts: this.places,
+      nodeId,
+      lockMs,
+      takes,
+      running: () => [...this.running.keys()],
+      onRequeued: () => this.wakeAll(),
+      onUnreadable: (jobId) => this.refuseUnread(jobId, 'its entry in Redis cannot be read'),
+      onFault,
+    });
     this.open = new OpenRequests({ link, scripts: this.scripts, queue: this.queue, observer });
     link.subscribe(this.keys.nodeChannel(nodeId), (message) => this.open.receive(message));
+    link.subscribe(this.keys.againChannel, (message) => this.open.waitsAgain(message));
     if (takes) {
       link.subscribe(this.keys.wakeChannel, () => this.onWork());
       link.subscribe(this.keys.cancelChannel, (requestId) => this.running.get(requestId)?.drop());
@@ -96,26 +111,26 @@ export class RedisStore implements OverflowStore {
   }
 
   async add(job: OverflowJob, listener: EventListener): Promise<void> {
-    const { link, nodeId } = this.options;
+    const { link } = this.options;
     if (link.state !== 'up') throw overflowUnavailable();
     const { request } = job;
-    const model = this.options.announce().model?.id ?? this.directory.model?.id ?? '';
-    const stored = toStoredJob(job, model, nodeId);
     const opened = this.open.add(job, listener);
     try {
-      const priority = await this.reserve(job);
-      opened.enqueue = () => this.queue.add(stored, priority);
-      await opened.enqueue();
+      const place = await this.enqueue(job, null);
+      opened.restore = () => this.enqueue(job, place);
     } catch (error) {
-      // Somebody has begun with it: only the answer of Redis got lost.
-      if (opened.state !== 'queued' && this.open.has(request.id)) return;
+      if (opened.state !== 'queued' && this.open.has(request.id)) {
+        // Somebody has begun with it: only the answer of Redis got lost.
+        opened.restore = () => this.enqueue(job, null);
+        return;
+      }
       this.open.forget(request.id, !(error instanceof ServiceError));
       if (error instanceof ServiceError) throw error;
       link.noteTrouble(error);
       throw overflowUnavailable();
     }
     if (!this.open.has(request.id)) this.open.revoke(request.id);
-    else this.scripts.wake().catch(() => {});
+    else this.wakeAll();
   }
 
   cancel(requestId: string): void {
@@ -164,16 +179,29 @@ export class RedisStore implements OverflowStore {
     await this.options.link.close();
   }
 
-  private async reserve(job: OverflowJob): Promise<number> {
-    const { maxOverflow } = this.options;
-    const about = aboutText(job.request);
-    const { priority, depth } = await this.scripts.reserve(job, costOf(job.request), maxOverflow, about);
-    if (priority !== null) return priority;
+  /** @param place where it was before Redis lost it; null: it is new. @returns where it is now */
+  private async enqueue(job: OverflowJob, place: string | null): Promise<string> {
+    const { maxOverflow, nodeId, announce } = this.options;
+    const model = announce().model?.id ?? this.directory.model?.id ?? '';
+    const added = {
+      job,
+      cost: costOf(job.request),
+      data: JSON.stringify(toStoredJob(job, model, nodeId)),
+      ownerId: nodeId,
+      about: aboutText(job.request),
+      place,
+    };
+    const { place: newPlace, depth } = await this.places.add(added, maxOverflow);
+    if (newPlace !== null) return newPlace;
     const rate = this.directory.finishedPerSecond;
     const retryAfterSeconds = rate > 0 ? Math.ceil(depth / 2 / rate) : longestRetrySeconds;
     throw new ServiceError('queue_full', `${depth} requests wait in Redis, the limit is ${maxOverflow}`, {
       retryAfterSeconds: Math.min(longestRetrySeconds, Math.max(1, retryAfterSeconds)),
     });
+  }
+
+  private wakeAll(): void {
+    this.scripts.wake().catch(() => {});
   }
 
   /** @returns null when there is nothing to do for it */
@@ -188,7 +216,7 @@ export class RedisStore implements OverflowStore {
       return null;
     }
     if (!parsed.request.resumable && this.directory.isGone(parsed.ownerId)) {
-      this.scripts.cancel(parsed.request.id).catch((error) => this.options.link.noteFault(error));
+      // Should it come back, its clients find the request lost and bring it again.
       taken.drop();
       return null;
     }
@@ -210,6 +238,7 @@ export class RedisStore implements OverflowStore {
       const reason = error instanceof Error ? error.message : String(error);
       observer.parked();
       onFault(`job ${job.id} was set aside: ${reason}`, null);
+      this.refuseUnread(job.id!, reason);
       this.queue.park(job, reason).catch((fault) => this.options.link.noteFault(fault));
       return null;
     }
@@ -234,6 +263,16 @@ export class RedisStore implements OverflowStore {
     });
     this.running.set(id, taken);
     return taken;
+  }
+
+  /** The client of a job that cannot be read is told, through the stream it waits for. */
+  private refuseUnread(jobId: string, reason: string): void {
+    const message = `a worker could not take this request over and set it aside: ${reason}`;
+    const ending = { ...endingOf('error'), failure: { code: 'generation_failed', message } } as const;
+    const frames = [{ s: this.options.nodeId }, frameOf(ending, Date.now())] as const;
+    this.places
+      .refuse(jobId, [JSON.stringify(frames[0]), JSON.stringify(frames[1])])
+      .catch((error) => this.options.link.noteFault(error));
   }
 
   /** Its client is told, and the job is set aside for people to look at. */

@@ -48,17 +48,14 @@ export class RedisTakenJob implements TakenJob {
   }
 
   async begin(): Promise<GenerationRequest | null> {
-    const { scripts, nodeId, job, observer, ownListener } = this.options;
+    const { scripts, nodeId, observer, ownListener } = this.options;
     const { request, ownerId } = this;
     const opening = JSON.stringify({ s: nodeId });
-    const priority = job.priority ?? job.opts.priority ?? 1;
-    const begun = await scripts
-      .begin(request.id, ownerId, opening, request.priorityClass, priority)
-      .catch((error) => {
-        // Its lock runs out, and then somebody takes it again.
-        this.release();
-        throw error;
-      });
+    const begun = await scripts.begin(request.id, ownerId, opening, request.priorityClass).catch((error) => {
+      // Its lock runs out, and then somebody takes it again.
+      this.release();
+      throw error;
+    });
     if (begun === null) {
       this.drop();
       return null;

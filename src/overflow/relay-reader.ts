@@ -12,7 +12,7 @@ export interface RelayReaderOptions {
   listener: EventListener;
   /** The last frame the client has: of earlier ones only endings are delivered again. null: it has none. */
   afterId: string | null;
-  /** The first frame of an attempt has come. */
+  /** The opening frame of an attempt has come. */
   onBegun?: () => void;
   onDelay?: (delayMs: number) => void;
   /** No frame will follow. */
@@ -30,15 +30,15 @@ export class RelayReader {
   private isCatchingUp = false;
   private catchUpAgain = false;
   private isEnded = false;
-  private hasBegun = false;
 
   constructor(options: RelayReaderOptions) {
     this.options = options;
     this.unfinished = options.choices;
   }
 
-  get begun(): boolean {
-    return this.hasBegun;
+  /** The number of the attempt whose frames came last; 0: none has. */
+  get attempt(): number {
+    return this.lastId === null ? 0 : Number.parseInt(this.lastId, 10);
   }
 
   /** A frame that was published. */
@@ -79,10 +79,9 @@ export class RelayReader {
     this.isEnded = true;
   }
 
-  /** After `stop`: frames count again, and the next one is a beginning. */
+  /** After `stop`: frames count again. */
   goOn(): void {
     this.isEnded = false;
-    this.hasBegun = false;
   }
 
   fail(message: string): void {
@@ -93,12 +92,11 @@ export class RelayReader {
   private take({ id, text }: StoredFrame): void {
     this.lastId = id;
     const frame = parseFrame(text);
-    if (!this.hasBegun) {
-      this.hasBegun = true;
-      this.options.onBegun?.();
-    }
     const event = eventOf(frame, id);
-    if (event === null || 's' in frame) return;
+    if (event === null || 's' in frame) {
+      this.options.onBegun?.();
+      return;
+    }
     const isNew = comesAfter(id, this.options.afterId);
     if (isNew) this.options.onDelay?.(Date.now() - frame.at);
     if (isNew || event.type === 'finished') this.deliver(event);

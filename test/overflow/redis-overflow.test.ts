@@ -75,6 +75,31 @@ describeWithRedis('a gateway and a worker', () => {
     expect((await post(`${worker.url}/v1/chat/completions`, question)).status).toBe(404);
   });
 
+  it.each([
+    ['of another version', 'data', '{"version":99}', /job format 99, this process reads/],
+    ['that is no JSON', 'data', '{"broken', /set it aside: cannot be understood/],
+    ['whose options are no JSON', 'opts', '{"broken', /its entry in Redis cannot be read/],
+  ])('tells the client of a job %s, instead of letting it wait', async (_, field, value, reason) => {
+    const port = Number(new URL(gateway.url).port);
+    const endless = { ...question, max_tokens: 200, ignore_eos: true, stream: true };
+    const busy = Array.from({ length: 4 }, () => openRawStream(port, '/v1/chat/completions', endless));
+    await until(() => worker.core.stats().running === 4);
+    const late = post(`${gateway.url}/v1/chat/completions`, { ...question, max_tokens: 5 });
+    let [id]: string[] = [];
+    await until(async () => {
+      [id] = await redis.client.zrange('chairlift-test:overflow:prioritized', 0, 0);
+      return id !== undefined;
+    });
+    await redis.client.hset(`chairlift-test:overflow:${id}`, field, value);
+    for (const { socket } of busy) socket.destroy();
+    const reply = await late;
+    expect(reply.status).toBe(500);
+    const { error } = JSON.parse(reply.text);
+    expect(error.code).toBe('generation_failed');
+    expect(error.message).toMatch(reason);
+    await until(async () => (await redis.client.zscore('chairlift-test:overflow:failed', id!)) !== null);
+  });
+
   it('frees the slot and the job of a client that leaves', async () => {
     const endless = { ...question, max_tokens: 200, ignore_eos: true, stream: true };
     const stream = openRawStream(Number(new URL(gateway.url).port), '/v1/chat/completions', endless);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { OverflowPolicy, OverflowQueue, type PriorityClass } from '../../scheduler/index.js';
+import { OverflowPolicy, OverflowQueue, priorityClasses } from '../../scheduler/index.js';
 import { explainClusterFailure } from '../../src/simulation/cluster/cluster-command.js';
 import { type ClusterRules, realRules } from '../../src/simulation/cluster/cluster-rules.js';
 import { drawClusterScenario } from '../../src/simulation/cluster/cluster-scenario.js';
@@ -60,11 +60,11 @@ describe('two workers and an overflow store', { timeout: 60_000 }, () => {
       'tokens-exact',
     ],
     [
-      'nobody looks who waits in the store',
+      'nobody looks which of his requests wait in the store',
       {
         OverflowPolicy: class extends OverflowPolicy {
-          override admitsDirectly(...[newcomer, line]: Parameters<OverflowPolicy['admitsDirectly']>) {
-            return super.admitsDirectly({ ...newcomer, queuedOfTenant: 0 }, line, 0);
+          override admitsDirectly(...[newcomer, line, queued]: Parameters<OverflowPolicy['admitsDirectly']>) {
+            return newcomer.queuedOfTenant > 0 || super.admitsDirectly(newcomer, line, queued);
           }
         },
       },
@@ -82,22 +82,59 @@ describe('two workers and an overflow store', { timeout: 60_000 }, () => {
       'liveness',
     ],
     [
-      'places on their way do not count',
+      'nobody counts who waits in the store',
       {
         OverflowQueue: class<Item> extends OverflowQueue<Item> {
-          override get claimed() {
-            return this.size;
+          override get size() {
+            return 0;
           }
         },
       },
       'store-bound',
     ],
     [
+      'the line takes newcomers again as soon as it is a little shorter',
+      {
+        OverflowPolicy: class extends OverflowPolicy {
+          override admitsDirectly(...[newcomer, line, queued]: Parameters<OverflowPolicy['admitsDirectly']>) {
+            const targetWaitMs = newcomer.targetWaitMs * (this.isOverflowing ? 2 : 1);
+            return super.admitsDirectly({ ...newcomer, targetWaitMs }, line, queued);
+          }
+        },
+      },
+      'hysteresis',
+    ],
+    [
+      'whoever is put back goes to the end',
+      {
+        OverflowQueue: class<Item> extends OverflowQueue<Item> {
+          private readonly known = new Set<string>();
+          override add(...[id, place, item]: Parameters<OverflowQueue<Item>['add']>) {
+            super.add(id, this.known.has(id) ? { ...place, start: place.start + 1000 } : place, item);
+            this.known.add(id);
+          }
+        },
+      },
+      'no-overtaking',
+    ],
+    [
+      'a low class waits in the store for as long as there is a higher one',
+      {
+        OverflowQueue: class<Item> extends OverflowQueue<Item> {
+          protected override nextClass() {
+            const waiting = new Set([...this.entries()].map(([, { place }]) => place.priorityClass));
+            return priorityClasses.find((name) => waiting.has(name)) ?? null;
+          }
+        },
+      },
+      'store-ageing',
+    ],
+    [
       'nobody pays in the store',
       {
         OverflowQueue: class<Item> extends OverflowQueue<Item> {
-          override place(id: string, priorityClass: PriorityClass, tenant: string) {
-            return super.place(id, priorityClass, tenant, 0);
+          override place(...[priorityClass, tenant, , ms]: Parameters<OverflowQueue<Item>['place']>) {
+            return super.place(priorityClass, tenant, 0, ms);
           }
         },
       },

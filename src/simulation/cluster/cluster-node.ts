@@ -7,7 +7,7 @@ import { ClusterDrain } from './cluster-drain.js';
 import type { DrainHost, Environment } from './environment.js';
 import { LocalRuns } from './local-runs.js';
 import { failedBecause, SimulatedReader } from './relay.js';
-import type { SimulatedFrame, StoredRequest } from './simulated-redis.js';
+import type { Channel, SimulatedFrame, StoredRequest } from './simulated-redis.js';
 import { StoreConnection } from './store-connection.js';
 
 interface OpenRequest {
@@ -16,6 +16,10 @@ interface OpenRequest {
   state: 'queued' | 'elsewhere' | 'here';
   /** The client has been told that its request was taken, or more. */
   isSettled: boolean;
+  /** The client has had some of the answer. */
+  hasText: boolean;
+  cost: number;
+  /** Where it was put; null: that is not known. */
   place: OverflowPlace | null;
 }
 
@@ -107,7 +111,7 @@ export class ClusterNode implements DrainHost {
     const { ledger, order, timeline, lineAndStore } = this.environment;
     const { label, deadlineAfterMs } = request;
     const deadlineAtMs = deadlineAfterMs === null ? null : timeline.nowMs + deadlineAfterMs;
-    const stored: StoredRequest = { request, ownerId: this.id, deadlineAtMs };
+    const stored: StoredRequest = { request, ownerId: this.id, arrivedAtMs: timeline.nowMs, deadlineAtMs };
     if (this.local && this.admitsDirectly(request)) {
       const rejection = this.local.start(stored, null, deadlineAtMs, (event) => {
         ledger.deliver(label, event);
@@ -139,8 +143,9 @@ export class ClusterNode implements DrainHost {
   }
 
   /** What the store tells everybody. */
-  hear(channel: 'wake' | 'cancel' | 'frame', label: string, frame?: SimulatedFrame): void {
+  hear(channel: Channel, label: string, frame?: SimulatedFrame): void {
     if (channel === 'frame') this.open.get(label)?.reader.receive(frame!);
+    else if (channel === 'again') this.waitsAgain(label, frame?.id ?? '0');
     else if (channel === 'cancel') this.drain?.drop(label);
     else this.drain?.wake();
   }
@@ -164,13 +169,26 @@ export class ClusterNode implements DrainHost {
   waitAgain(label: string): void {
     const opened = this.open.get(label);
     if (opened?.state !== 'here') return;
-    opened.state = 'queued';
-    opened.reader.goOn();
-    this.expireInTime(opened);
+    this.isQueuedAgain(opened);
   }
 
   noteFailure(): void {
     this.isUp = false;
+  }
+
+  /** Whoever had a job gave it back or fell silent, after the attempt of this frame. */
+  private waitsAgain(label: string, frameId: string): void {
+    const opened = this.open.get(label);
+    if (opened?.state !== 'elsewhere') return;
+    if (opened.reader.attempt > Number.parseInt(frameId, 10)) return;
+    this.environment.order.heardAgain(opened.stored);
+    this.isQueuedAgain(opened);
+  }
+
+  private isQueuedAgain(opened: OpenRequest): void {
+    opened.state = 'queued';
+    opened.reader.goOn();
+    this.expireInTime(opened);
   }
 
   isGone(nodeId: string): boolean {
@@ -203,8 +221,9 @@ export class ClusterNode implements DrainHost {
       targetWaitMs: this.environment.scenario.targetWaitMs[request.priorityClass],
       queuedOfTenant: queued.filter(({ stored }) => stored.request.tenant === request.tenant).length,
     };
-    const isDirect = this.policy.admitsDirectly(newcomer, this.line(), queued.length);
-    this.environment.lineAndStore.decided(this);
+    const line = this.line();
+    const isDirect = this.policy.admitsDirectly(newcomer, line, queued.length);
+    this.environment.lineAndStore.decided(this, newcomer, line, queued.length);
     return isDirect;
   }
 
@@ -216,32 +235,27 @@ export class ClusterNode implements DrainHost {
       ledger.refuse(stored, 'overflow_unavailable');
       return;
     }
-    const opened = this.openRequest(stored);
     const cost = rules.overflowCost({
       promptTokens: request.prompt.length * request.choices,
       promptCharacters: 0,
       choices: request.choices,
       maxTokens: request.maxTokens,
     });
+    const opened = this.openRequest(stored, cost);
     order.sent(stored, cost);
-    const failed = () => this.addFailed(opened);
     this.connection.send(
-      () => redis.reserve(stored, cost),
+      () => redis.add(stored, cost, null),
       (place) => {
         opened.place = place;
         if (place !== null) {
-          this.connection.send(
-            () => redis.add(stored, place),
-            () => this.added(opened),
-            failed,
-          );
+          this.added(opened);
           return;
         }
         const isOpen = this.open.has(label);
         this.forget(label, false);
         if (isOpen) ledger.refuse(stored, 'queue_full');
       },
-      failed,
+      () => this.addFailed(opened),
     );
   }
 
@@ -265,7 +279,7 @@ export class ClusterNode implements DrainHost {
     if (isOpen && !opened.isSettled) this.environment.ledger.refuse(opened.stored, 'overflow_unavailable');
   }
 
-  private openRequest(stored: StoredRequest): OpenRequest {
+  private openRequest(stored: StoredRequest, cost: number): OpenRequest {
     const { ledger, redis, scenario, rules } = this.environment;
     const { label, choices } = stored.request;
     const later = (delayMs: number, action: () => void) => this.later(delayMs, action);
@@ -277,11 +291,15 @@ export class ClusterNode implements DrainHost {
       },
       event: (event) => {
         opened.isSettled = true;
+        opened.hasText ||= event.type === 'text';
         ledger.deliver(label, event);
       },
       end: () => this.forget(label, false),
     });
-    const opened: OpenRequest = { stored, reader, state: 'queued', isSettled: false, place: null };
+    const opened: OpenRequest = {
+      ...{ stored, cost, reader, state: 'queued' },
+      ...{ isSettled: false, hasText: false, place: null },
+    };
     this.open.set(label, opened);
     this.expireInTime(opened);
     return opened;
@@ -292,7 +310,7 @@ export class ClusterNode implements DrainHost {
     const { request, deadlineAtMs } = opened.stored;
     if (deadlineAtMs === null) return;
     this.later(deadlineAtMs - timeline.nowMs, () => {
-      if (this.open.get(request.label) !== opened || opened.state !== 'queued') return;
+      if (this.open.get(request.label) !== opened || opened.state !== 'queued' || opened.hasText) return;
       this.forget(request.label, true);
       ledger.deliver(request.label, endingOf('expired'));
     });
@@ -337,8 +355,8 @@ export class ClusterNode implements DrainHost {
     const { redis, ledger } = this.environment;
     if (this.isUp) for (const label of this.pendingCancels) this.revoke(label);
     for (const [label, opened] of this.open) {
-      const { place, stored } = opened;
-      if (!this.isUp || opened.state === 'here' || place === null) continue;
+      const { cost, stored, place } = opened;
+      if (!this.isUp || opened.state === 'here' || !opened.isSettled) continue;
       this.connection.send(
         () => redis.has(label),
         (isThere) => {
@@ -346,7 +364,7 @@ export class ClusterNode implements DrainHost {
             if (isThere || this.open.get(label) !== opened) return;
             if (opened.state === 'queued') {
               this.connection.send(
-                () => redis.add(stored, place),
+                () => redis.add(stored, cost, place),
                 () => {},
               );
             } else if (opened.state === 'elsewhere') {

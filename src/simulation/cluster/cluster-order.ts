@@ -1,4 +1,4 @@
-import type { PriorityClass } from '../../../scheduler/index.js';
+import { classAgingMs, classRank, type PriorityClass } from '../../../scheduler/index.js';
 import type { Timeline } from '../timeline.js';
 import { require } from '../violation.js';
 import type { ClusterLedger } from './cluster-ledger.js';
@@ -20,7 +20,6 @@ export class ClusterOrder implements StoreObserver {
   private readonly waiting = new Map<string, StoredJob>();
   /** Sent to the store by a process, which has not heard of a beginning or an end. */
   private readonly handedOn = new Map<string, StoredRequest>();
-  private readonly wasPutBack = new Set<string>();
   private readonly costs = new Map<string, number>();
   private readonly given = new Map<string, number>();
   private readonly mostCostly = new Map<string, number>();
@@ -51,9 +50,15 @@ export class ClusterOrder implements StoreObserver {
     this.notOvertaken(stored, this.handedOn.values());
   }
 
-  added(job: StoredJob, isInTime: boolean): void {
+  /** A process hears that one of its requests, which somebody had begun with, waits again. */
+  heardAgain(stored: StoredRequest): void {
+    // Somebody may have taken it meanwhile.
+    if (this.waiting.has(stored.request.label)) this.handedOn.set(stored.request.label, stored);
+  }
+
+  added(job: StoredJob, isNew: boolean): void {
     this.waiting.set(job.request.label, job);
-    if (isInTime) this.newcomers.add(job.request.label);
+    if (isNew) this.newcomers.add(job.request.label);
     require(this.newcomers.size <= this.scenario.maxOverflow, 'store-bound', () =>
       `${this.newcomers.size} requests wait in a store of ${this.scenario.maxOverflow}`);
     this.compare();
@@ -65,13 +70,13 @@ export class ClusterOrder implements StoreObserver {
     if (!this.waiting.delete(label)) return;
     this.newcomers.delete(label);
     this.notOvertaken(job, this.waiting.values());
+    this.notStarving(job);
     this.passLeavers(job);
     this.give(job, 1);
   }
 
   putBack(job: StoredJob): void {
-    // Beyond the bound if need be: it was inside before. Its turn was before; others of its tenant may go now.
-    this.wasPutBack.add(job.request.label);
+    // Beyond the bound if need be: it was inside before.
     this.waiting.set(job.request.label, job);
     this.give(job, -1);
   }
@@ -90,10 +95,23 @@ export class ClusterOrder implements StoreObserver {
     for (const other of others) {
       if (other.ownerId !== ownerId || other.request.tenant !== request.tenant) continue;
       if (other.request.priorityClass !== request.priorityClass) continue;
-      if (this.wasPutBack.has(other.request.label)) continue;
       const entry = this.ledger.entries.get(other.request.label)!;
       require(entry.ending !== null || entry.rank >= rank, 'no-overtaking', () =>
         `request ${request.label} overtakes ${other.request.label} of the same tenant, at ${this.timeline.nowMs}`);
+    }
+  }
+
+  /** A class waits for a higher one until it is `classAgingMs` older, not longer. */
+  private notStarving({ request, place }: StoredJob): void {
+    const rank = classRank(request);
+    const takenClass = [...this.waiting.values()].filter(
+      ({ place: { priorityClass } }) => priorityClass === request.priorityClass,
+    );
+    const oldestMs = Math.min(place.arrivedAtMs, ...takenClass.map((job) => job.place.arrivedAtMs));
+    for (const other of this.waiting.values()) {
+      const lead = (classRank(other.place) - rank) * classAgingMs;
+      require(oldestMs <= other.place.arrivedAtMs + lead, 'store-ageing', () =>
+        `request ${request.label} is taken, ${other.request.label} of ${other.place.priorityClass} has waited since ${other.place.arrivedAtMs}`);
     }
   }
 

@@ -21,6 +21,8 @@ export const clusterInvariantNames = [
   'no-overtaking',
   'store-bound',
   'store-fairness',
+  'store-ageing',
+  'hysteresis',
   'store-gets-its-turn',
   'leaves-nothing',
   'liveness',
@@ -104,10 +106,10 @@ class ClusterSimulation {
     this.order = new ClusterOrder(scenario, this.ledger, this.timeline);
     const { order } = this;
     const redis = new SimulatedRedis(this.timeline, times, maxOverflow, rules, {
-      added: (job, isInTime) => {
+      added: (job, isNew) => {
         this.stored += 1;
         this.note('store', [job.request.label, job.place.start]);
-        order.added(job, isInTime);
+        order.added(job, isNew);
       },
       taken: (job, workerId) => {
         if (job.stalls > 0) this.retries += 1;
@@ -229,8 +231,11 @@ class ClusterSimulation {
     this.network.state = 'up';
     this.network.slowness = 1;
     for (const node of this.nodes) if (node && !node.isReachable) node.resume();
+    const { redis } = this.environment;
     for (const { request, ending } of this.ledger.entries.values()) {
-      if (ending === null) this.duesAtCalm += request.choices * (request.maxTokens + request.prompt.length);
+      // Of a process that died, what others run until they know.
+      if (ending === null || (ending === 'cut' && redis.has(request.label)))
+        this.duesAtCalm += request.choices * (request.maxTokens + request.prompt.length);
     }
     this.note('calm', [this.ledger.unfinished]);
   }

@@ -1,4 +1,4 @@
-import type { OverflowPolicy } from '../../../scheduler/index.js';
+import type { LineView, Newcomer, OverflowPolicy } from '../../../scheduler/index.js';
 import { require } from '../violation.js';
 import type { ClusterScenario } from './cluster-scenario.js';
 import type { SimulatedRedis } from './simulated-redis.js';
@@ -47,10 +47,25 @@ export class LineAndStore {
     this.freed.set(node, 0);
   }
 
-  decided(node: PolicyHolder): void {
+  /**
+   * A newcomer was sent one way or the other.
+   * @param queued requests of this process that wait in the store, as far as it knows
+   */
+  decided(node: PolicyHolder, newcomer?: Newcomer, line?: LineView, queued = 0): void {
     const { isOverflowing } = node.policy;
-    if ((this.isOverflowing.get(node) ?? false) === isOverflowing) return;
+    const wasOverflowing = this.isOverflowing.get(node) ?? false;
+    if (wasOverflowing && newcomer && line) this.goesBackForAReason(node, newcomer, line, queued);
+    if (wasOverflowing === isOverflowing) return;
     this.isOverflowing.set(node, isOverflowing);
     this.switches += 1;
+  }
+
+  /** Not while anything waits in the store, and not before the line is half as long as when it was left. */
+  private goesBackForAReason(node: PolicyHolder, newcomer: Newcomer, line: LineView, queued: number): void {
+    if (node.policy.isOverflowing) return;
+    const { choices, targetWaitMs } = newcomer;
+    const isShort = line.freeSlots - line.waiting >= choices || line.estimatedWaitMs <= targetWaitMs / 2;
+    require(queued === 0 && isShort, 'hysteresis', () =>
+      `${node.id} takes newcomers again with ${queued} in the store and a wait of ${line.estimatedWaitMs} ms`);
   }
 }

@@ -103,7 +103,6 @@ export class SimulatedReader {
   private readonly listener: (event: GenerationEvent) => void;
   private readonly onEnd: () => void;
   private lastId: string | null = null;
-  private hasBegun = false;
   private unfinished: number;
   private isCatchingUp = false;
   private catchUpAgain = false;
@@ -140,8 +139,11 @@ export class SimulatedReader {
     this.isEnded = true;
   }
 
+  get attempt(): number {
+    return this.lastId === null ? 0 : Number.parseInt(this.lastId, 10);
+  }
+
   goOn(): void {
-    this.hasBegun = false;
     this.isEnded = false;
   }
 
@@ -169,11 +171,12 @@ export class SimulatedReader {
   }
 
   private take({ id, text }: SimulatedFrame): void {
-    if (!this.hasBegun) this.onBegun();
-    this.hasBegun = true;
     this.lastId = id;
     const event = eventOf(parseFrame(text), id);
-    if (event === null) return;
+    if (event === null) {
+      this.onBegun();
+      return;
+    }
     this.listener(event);
     if (event.type !== 'finished') return;
     this.unfinished -= 1;

@@ -16,6 +16,7 @@ export interface SimulatedFrame {
 export interface StoredRequest {
   request: ClientRequest;
   ownerId: string;
+  arrivedAtMs: number;
   deadlineAtMs: number | null;
 }
 
@@ -31,10 +32,13 @@ interface ActiveJob {
   isSuspect: boolean;
 }
 
+/** With `again` comes the opening or last frame of the attempt that ended; none: it had not begun. */
+export type Channel = 'wake' | 'cancel' | 'frame' | 'again';
+
 /** Hears what the store does, for the invariants. */
 export interface StoreObserver {
-  /** @param isInTime whether its place was still promised: a process may be stopped on the way */
-  added(job: StoredJob, isInTime: boolean): void;
+  /** @param isNew whether it was not in before */
+  added(job: StoredJob, isNew: boolean): void;
   taken(job: StoredJob, workerId: string): void;
   putBack(job: StoredJob): void;
   removed(job: StoredJob): void;
@@ -47,20 +51,16 @@ export interface StoreObserver {
 export class SimulatedRedis {
   readonly queue: OverflowQueue<StoredJob>;
   readonly active = new Map<string, ActiveJob>();
-  /** Of workers that fell silent; they go first, as BullMQ has it. */
-  readonly stalled: StoredJob[] = [];
   readonly maxOverflow: number;
   private readonly timeline: Timeline;
   private readonly times: ClusterTimes;
   private readonly observer: StoreObserver;
   private readonly logs = new Map<string, SimulatedFrame[]>();
   private readonly cancelled = new Set<string>();
-  /** Places promised to requests that are on their way, and until when. */
-  private readonly promisedUntilMs = new Map<string, number>();
   private readonly lastBeatMs = new Map<string, number>();
   private readonly rules: ClusterRules;
   /** Told to every process that is reached. */
-  publish: (channel: 'wake' | 'cancel' | 'frame', message: string, frame?: SimulatedFrame) => void = () => {};
+  publish: (channel: Channel, message: string, frame?: SimulatedFrame) => void = () => {};
 
   constructor(
     timeline: Timeline,
@@ -78,38 +78,28 @@ export class SimulatedRedis {
   }
 
   get isEmpty(): boolean {
-    return this.queue.size === 0 && this.active.size === 0 && this.stalled.length === 0;
+    return this.queue.size === 0 && this.active.size === 0;
   }
 
   describe(): string {
-    return `${this.queue.size} wait, ${[...this.active.keys()]} active, ${this.stalled.length} stalled`;
+    return `${this.queue.size} wait, ${[...this.active.keys()]} active`;
   }
 
-  /** @returns null: full */
-  reserve({ request }: StoredRequest, cost: number): OverflowPlace | null {
-    for (const [id, untilMs] of this.promisedUntilMs) {
-      if (untilMs > this.timeline.nowMs) continue;
-      this.promisedUntilMs.delete(id);
-      this.queue.delete(id);
-    }
-    if (this.queue.claimed >= this.maxOverflow) return null;
-    this.promisedUntilMs.set(request.label, this.timeline.nowMs + 2 * this.times.commandTimeoutMs);
-    return this.queue.place(request.label, request.priorityClass, request.tenant, cost);
-  }
-
-  add(stored: StoredRequest, place: OverflowPlace): void {
-    const { label } = stored.request;
-    if (this.has(label)) return;
-    const isInTime = this.promisedUntilMs.delete(label);
+  /** One command. @param before the place of a request that the store had and lost. @returns its place; null: full */
+  add(stored: StoredRequest, cost: number, before: OverflowPlace | null): OverflowPlace | null {
+    const { label, priorityClass, tenant } = stored.request;
+    const there = this.active.get(label)?.job ?? this.waiting(label);
+    if (there) return there.place;
+    if (before === null && this.queue.size >= this.maxOverflow) return null;
+    const place = before ?? this.queue.place(priorityClass, tenant, cost, stored.arrivedAtMs);
     const job = { ...stored, place, stalls: 0 };
     this.queue.add(label, place, job);
-    this.observer.added(job, isInTime);
+    this.observer.added(job, before === null);
+    return place;
   }
 
   has(id: string): boolean {
-    if (this.active.has(id) || this.stalled.some(({ request }) => request.label === id)) return true;
-    for (const [waiting] of this.queue.entries()) if (waiting === id) return true;
-    return false;
+    return this.active.has(id) || this.waiting(id) !== undefined;
   }
 
   wake(): void {
@@ -117,7 +107,7 @@ export class SimulatedRedis {
   }
 
   take(workerId: string): StoredJob | null {
-    const job = this.stalled.shift() ?? this.queue.take()?.item;
+    const job = this.queue.take()?.item;
     if (job === undefined) return null;
     const lockedUntilMs = this.timeline.nowMs + this.times.lockMs;
     this.active.set(job.request.label, { job, ownerOfLock: workerId, lockedUntilMs, isSuspect: false });
@@ -157,10 +147,7 @@ export class SimulatedRedis {
 
   putBack(id: string, workerId: string): void {
     if (!this.holdsLock(id, workerId)) return;
-    const { job } = this.active.get(id)!;
-    this.active.delete(id);
-    this.queue.add(id, job.place, job);
-    this.observer.putBack(job);
+    this.waitAgain(id);
   }
 
   renewLocks(ids: readonly string[], workerId: string): void {
@@ -177,12 +164,11 @@ export class SimulatedRedis {
       if (entry.lockedUntilMs > this.timeline.nowMs) entry.isSuspect = false;
       else if (!entry.isSuspect) entry.isSuspect = true;
       else {
-        this.active.delete(id);
         entry.job.stalls += 1;
-        this.stalled.push(entry.job);
+        this.waitAgain(id);
+        this.wake();
       }
     }
-    if (this.stalled.length > 0) this.wake();
   }
 
   cancel(id: string): void {
@@ -192,8 +178,6 @@ export class SimulatedRedis {
       this.queue.delete(id);
       this.observer.removed(item);
     }
-    const index = this.stalled.findIndex(({ request }) => request.label === id);
-    if (index >= 0) this.stalled.splice(index, 1);
     this.publish('cancel', id);
   }
 
@@ -208,6 +192,19 @@ export class SimulatedRedis {
 
   static isHopeless({ stalls }: StoredJob): boolean {
     return stalls > mostStalls;
+  }
+
+  private waitAgain(id: string): void {
+    const { job } = this.active.get(id)!;
+    this.active.delete(id);
+    this.queue.add(id, job.place, job);
+    this.observer.putBack(job);
+    this.publish('again', id, this.logs.get(id)?.at(-1));
+  }
+
+  private waiting(id: string): StoredJob | undefined {
+    for (const [waiting, { item }] of this.queue.entries()) if (waiting === id) return item;
+    return undefined;
   }
 
   private holdsLock(id: string, workerId: string): boolean {

@@ -1,0 +1,142 @@
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { classAgingMs } from '../../scheduler/index.js';
+import { greedySampling } from '../../src/engine/sampling-parameters.js';
+import { silentOverflowObserver } from '../../src/metrics/overflow-observer.js';
+import type { TakenJob } from '../../src/overflow/overflow-store.js';
+import { RedisLink } from '../../src/overflow/redis-link.js';
+import { RedisStore } from '../../src/overflow/redis-store.js';
+import type { GenerationRequest } from '../../src/serving/serving-core.js';
+import { until } from '../support/http-client.js';
+import { describeWithRedis, startRedis, type TestRedis } from '../support/redis-server.js';
+
+const lockMs = 600;
+const model = { id: 'm', createdSeconds: 0, source: '', sizeBytes: 0, contextTokens: 64, slotCount: 1 };
+
+/** Stores of several processes over one Redis, without anything that computes. */
+describeWithRedis('the order in Redis', () => {
+  let redis: TestRedis;
+  let links: RedisLink[];
+  let stores: RedisStore[];
+  let count: number;
+
+  beforeEach(async () => {
+    redis = await startRedis();
+    [links, stores, count] = [[], [], 0];
+  });
+
+  afterEach(async () => {
+    await Promise.all(stores.map((store) => store.close()));
+    await redis.stop();
+  });
+
+  async function open(takes: boolean, maxOverflow = 1000): Promise<RedisStore> {
+    const onFault = () => {};
+    const link = new RedisLink({ url: redis.url, onFault });
+    links.push(link);
+    const store = new RedisStore({
+      ...{ link, takes, maxOverflow, lockMs, onFault, keyPrefix: 'order', retentionMs: 10_000 },
+      nodeId: `node-${links.length}`,
+      announce: () => ({ model, finishedPerSecond: 0 }),
+      codec: () => null,
+      observer: silentOverflowObserver,
+    });
+    stores.push(store);
+    link.start();
+    await until(() => store.redis === 'up');
+    return store;
+  }
+
+  async function add(store: RedisStore, fields: Partial<GenerationRequest>, agoMs = 0): Promise<string> {
+    count += 1;
+    const request: GenerationRequest = {
+      ...{ id: `request-${count}`, prompts: [Uint32Array.of(1)], choicesPerPrompt: 1, maxTokens: 800 },
+      ...{ sampling: greedySampling, stopStrings: [], cacheSalt: '', queueTimeoutMs: null },
+      ...{ priorityClass: 'interactive', tenant: 'a', ...fields },
+    };
+    await store.add({ request, arrivedAtMs: Date.now() - agoMs, deadlineAtMs: null }, () => {});
+    return request.id;
+  }
+
+  async function takeAll(store: RedisStore): Promise<string[]> {
+    const ids: string[] = [];
+    for (let job = await store.take(); job; job = await store.take()) ids.push(job.request.id);
+    return ids;
+  }
+
+  async function take(store: RedisStore): Promise<TakenJob> {
+    const job = await store.take();
+    expect(job).not.toBeNull();
+    return job!;
+  }
+
+  const waiting = () => redis.client.zcard('order:overflow:prioritized');
+
+  it('is the tenant’s own after a job was put back, whatever came meanwhile', async () => {
+    const [gateway, worker] = [await open(false), await open(true)];
+    const [first, second] = [await add(gateway, {}), await add(gateway, {})];
+    const taken = [await take(worker), await take(worker)];
+    // Nobody waits now, so that the tenant's next one starts without debts.
+    const third = await add(gateway, {});
+    taken[1]!.putBack();
+    await until(async () => (await waiting()) === 2);
+    const fourth = await add(gateway, {});
+    taken[0]!.putBack();
+    await until(async () => (await waiting()) === 4);
+    expect(await takeAll(worker)).toEqual([first, second, third, fourth]);
+  });
+
+  it('is the old one for the jobs of a worker that fell silent, higher classes first', async () => {
+    const [gateway, silent, worker] = [await open(false), await open(true), await open(true)];
+    const ids: string[] = [];
+    for (let index = 0; index < 6; index += 1) ids.push(await add(gateway, { priorityClass: 'standard' }));
+    for (let index = 0; index < 5; index += 1) await take(silent);
+    await links[1]!.close();
+    const urgent = await add(gateway, { tenant: 'b' });
+    await until(async () => (await waiting()) === 7, 10_000);
+    expect(await takeAll(worker)).toEqual([urgent, ...ids]);
+  });
+
+  it('lets whoever holds the client know that a request waits again', async () => {
+    const [owner, worker] = [await open(false), await open(true)];
+    await add(owner, {});
+    const job = await take(worker);
+    await job.begin();
+    await until(() => owner.queuedOf('a') === 0);
+    job.putBack();
+    await until(() => owner.queuedOf('a') === 1);
+    await (await take(worker)).begin();
+    await until(() => owner.queuedOf('a') === 0);
+  });
+
+  it('lets a lower class pass that has waited longer by what the line allows', async () => {
+    const [gateway, worker] = [await open(false), await open(true)];
+    const interactive = await add(gateway, {});
+    const young = await add(gateway, { priorityClass: 'standard', tenant: 'young' }, classAgingMs - 5_000);
+    expect((await take(worker)).request.id).toBe(interactive);
+    const old = await add(gateway, { priorityClass: 'batch' }, 2 * classAgingMs + 5_000);
+    const later = await add(gateway, {});
+    expect(await takeAll(worker)).toEqual([old, later, young]);
+  });
+
+  it('survives a Redis that lost everything: what waits comes back in its order', async () => {
+    const [gateway, worker] = [await open(false), await open(true)];
+    const ids = [await add(gateway, {}), await add(gateway, {}), await add(gateway, {})];
+    await redis.client.flushall();
+    await links[0]!.commands.client('KILL', 'TYPE', 'pubsub');
+    await until(async () => (await waiting()) === 3, 10_000);
+    ids.push(await add(gateway, {}));
+    expect(await takeAll(worker)).toEqual(ids);
+  });
+
+  it('never lets more in than the limit, whoever comes at once', async () => {
+    const limit = 20;
+    const gateways = [await open(false, limit), await open(false, limit)];
+    const outcomes = await Promise.allSettled(
+      Array.from({ length: 200 }, (_, index) => add(gateways[index % 2]!, { tenant: `t${index % 7}` })),
+    );
+    expect(outcomes.filter(({ status }) => status === 'fulfilled')).toHaveLength(limit);
+    for (const outcome of outcomes)
+      if (outcome.status === 'rejected') expect(outcome.reason).toMatchObject({ code: 'queue_full' });
+    expect(await waiting()).toBe(limit);
+  });
+});
