@@ -91,12 +91,19 @@ describeWithRedis('a gateway and a worker', () => {
       return id !== undefined;
     });
     await redis.client.hset(`chairlift-test:overflow:${id}`, field, value);
+    const listener = redis.client.duplicate();
+    const told: string[] = [];
+    await listener.psubscribe('chairlift-test:to:*');
+    listener.on('pmessage', (_pattern, _channel, message: string) => told.push(message));
     for (const { socket } of busy) socket.destroy();
     const reply = await late;
     expect(reply.status).toBe(500);
     const { error } = JSON.parse(reply.text);
     expect(error.code).toBe('generation_failed');
     expect(error.message).toMatch(reason);
+    // Not found by chance, when this gateway looks for what it has missed.
+    expect(told.filter((message) => message.startsWith(`${id} 1-1 `))).toHaveLength(1);
+    listener.disconnect();
     await until(async () => (await redis.client.zscore('chairlift-test:overflow:failed', id!)) !== null);
   });
 
