@@ -3,7 +3,9 @@ import type { SlotOperation } from './ports.js';
 const order: readonly SlotOperation['kind'][] = ['forget', 'save', 'restore', 'copy'];
 
 /** While others decode, slot operations of one tick may take this long; what does not fit waits for the next tick. */
-export const operationBudgetMs = 25;
+const operationBudgetMs = 25;
+/** A save cannot wait: it may go over the budget by this factor, as long as that is shorter than computing again. */
+const saveFactor = 4;
 
 /**
  * Operations for the next plan. The account counts them as done; llama.cpp does them in this order: what is forgotten
@@ -15,6 +17,25 @@ export class PlannedOperations {
   private operations: SlotOperation[] = [];
   private readonly donors = new Set<number>();
   private readonly filled = new Set<number>();
+
+  get hasTime(): boolean {
+    return this.totalMs < operationBudgetMs;
+  }
+
+  /** The first operation always fits. */
+  fits(ms: number): boolean {
+    return this.totalMs === 0 || this.totalMs + ms <= operationBudgetMs;
+  }
+
+  /**
+   * Who decodes meanwhile waits either for the save now or for the prefill later.
+   * @param recomputeMs that prefill
+   * @param passMs of a large model: its ticks take longer, and so may what lies between them
+   */
+  fitsSave(ms: number, recomputeMs: number, passMs: number): boolean {
+    const longestMs = saveFactor * Math.max(operationBudgetMs, passMs);
+    return this.fits(ms) || this.totalMs + ms <= Math.min(recomputeMs, longestMs);
+  }
 
   save(slot: number, snapshotId: number, tokens: Uint32Array, ms: number): void {
     this.operations.push({ kind: 'save', slot, snapshotId, tokens });

@@ -19,6 +19,8 @@ export interface SchedulerConfig {
   endTokens: ReadonlySet<number>;
   /** Bytes of slot states parked outside of slots at most; 0, the default: none. */
   snapshotBytes?: number;
+  /** As far as it is known before the first save; snapshots are made one at a time until then. */
+  snapshotBytesPerToken?: number;
   /** false for models that cannot forget the tail of a slot: they compute every prompt from its start. */
   reusePrefixes?: boolean;
   operationCosts?: OperationCosts;

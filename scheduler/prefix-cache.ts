@@ -1,12 +1,12 @@
 import { invariant } from './assert.js';
 import { type CacheStats, type EvictionReason, emptyCacheStats, type ReuseKind } from './cache-stats.js';
 import { Eviction } from './eviction.js';
-import { operationBudgetMs, PlannedOperations } from './planned-operations.js';
+import { PlannedOperations } from './planned-operations.js';
 import type { SlotOperation, TickPlan, TickResult } from './ports.js';
 import { PrefixIndex } from './prefix-index.js';
 import { ReuseRate } from './reuse-rate.js';
 import type { Sequence } from './sequence.js';
-import { classRank } from './sequence-spec.js';
+import { classRank, type SequenceSpec } from './sequence-spec.js';
 import type { Slot } from './slot.js';
 import { type Offer, type PrefixSource, restMs } from './slot-choice.js';
 import type { SlotCosts } from './slot-costs.js';
@@ -19,6 +19,8 @@ export interface PrefixCacheOptions {
   costs: SlotCosts;
   /** Bytes of snapshots at most; 0: none are made. */
   snapshotBytes: number;
+  /** null: not known before the first save. */
+  snapshotBytesPerToken: number | null;
   /** false for models that cannot forget a tail: every sequence starts cold then. */
   reusePrefixes: boolean;
 }
@@ -34,14 +36,20 @@ export class PrefixCache {
   private readonly eviction: Eviction;
   private readonly snapshots: Snapshots;
 
-  constructor({ slotCount, costs, snapshotBytes, reusePrefixes }: PrefixCacheOptions) {
+  constructor(options: PrefixCacheOptions) {
+    const { slotCount, costs, snapshotBytes, reusePrefixes } = options;
     this.costs = costs;
     this.reuse = new ReuseRate(slotCount);
     this.eviction = new Eviction(this.reuse);
     this.reusePrefixes = reusePrefixes;
-    const limitBytes = reusePrefixes ? snapshotBytes : 0;
-    const onEvicted = () => this.count('snapshot-limit');
-    this.snapshots = new Snapshots(limitBytes, this.index, this.eviction, costs, onEvicted);
+    this.snapshots = new Snapshots({
+      limitBytes: reusePrefixes ? snapshotBytes : 0,
+      bytesPerToken: options.snapshotBytesPerToken,
+      index: this.index,
+      eviction: this.eviction,
+      costs,
+      onEvicted: () => this.count('snapshot-limit'),
+    });
   }
 
   readStats(): CacheStats {
@@ -52,6 +60,10 @@ export class PrefixCache {
 
   count(reason: EvictionReason): void {
     this.stats.evictions[reason] += 1;
+  }
+
+  expect({ cacheSalt, prompt }: SequenceSpec): void {
+    if (this.reusePrefixes) this.reuse.asked(cacheSalt, prompt);
   }
 
   /** Everything that holds the beginning of its tokens now, and how much of it may be used. */
@@ -204,9 +216,9 @@ export class PrefixCache {
 
   private parks(slot: Slot, tokens: Uint32Array, recomputeMs: number): boolean {
     const savingMs = recomputeMs * this.reuse.rate;
-    if (savingMs <= this.costs.saveMs(tokens.length) + this.costs.restoreMs(tokens.length)) return false;
-    const { totalMs } = this.planned;
-    if (totalMs > 0 && totalMs + this.costs.saveMs(tokens.length) > operationBudgetMs) return false;
+    const saveMs = this.costs.saveMs(tokens.length);
+    if (savingMs <= saveMs + this.costs.restoreMs(tokens.length)) return false;
+    if (!this.planned.fitsSave(saveMs, recomputeMs, this.costs.passMs)) return false;
     const worthMs = this.eviction.worthMs(slot, recomputeMs);
     if (!this.save(slot, tokens, Math.max(worthMs, savingMs))) return false;
     this.count('saved');

@@ -68,6 +68,7 @@ export class Scheduler {
       slotCount: config.slotCount,
       costs: this.slotCosts,
       snapshotBytes: config.snapshotBytes ?? 0,
+      snapshotBytesPerToken: config.snapshotBytesPerToken ?? null,
       reusePrefixes: config.reusePrefixes ?? true,
     });
   }
@@ -87,6 +88,7 @@ export class Scheduler {
       const sequence = new Sequence(spec, nowMs);
       this.sequences.set(spec.id, sequence);
       this.queue.add(sequence);
+      this.pool.expect(spec);
     }
     return null;
   }

@@ -8,7 +8,9 @@ const highestError = 0.5;
 /** Weight of a new measurement of a copy. */
 const copyWeight = 0.1;
 const fileWeight = 0.3;
-const fileFading = 0.001;
+const fileFading = 0.005;
+/** One save that the machine held up is no trend. */
+const fileOutlierFactor = 4;
 const lowestFileFactor = 0.2;
 const highestFileFactor = 100;
 
@@ -57,7 +59,7 @@ export class SlotCosts {
 
   /** Saves and restores that were expected to take `expectedMs`, by the current factor, took this long. */
   observeFiles(expectedMs: number, measuredMs: number): void {
-    const factor = (this.fileFactor * measuredMs) / expectedMs;
+    const factor = this.fileFactor * Math.min(fileOutlierFactor, measuredMs / expectedMs);
     const bounded = Math.min(highestFileFactor, Math.max(lowestFileFactor, factor));
     this.fileFactor += fileWeight * (bounded - this.fileFactor);
   }

@@ -1,9 +1,9 @@
 import { invariant } from './assert.js';
 import type { CacheStats } from './cache-stats.js';
-import { operationBudgetMs } from './planned-operations.js';
 import type { SlotOperation, TickPlan, TickResult } from './ports.js';
 import { PrefixCache, type PrefixCacheOptions } from './prefix-cache.js';
 import type { Sequence } from './sequence.js';
+import type { SequenceSpec } from './sequence-spec.js';
 import type { Slot } from './slot.js';
 import { cheapestImport, cheapestSource, extraPasses, restMs } from './slot-choice.js';
 import type { SlotCosts } from './slot-costs.js';
@@ -52,6 +52,11 @@ export class SlotPool {
     return this.cache.readStats();
   }
 
+  /** Whoever joins the line says already whether caches are asked for again. */
+  expect(spec: SequenceSpec): void {
+    this.cache.expect(spec);
+  }
+
   /** Gives the sequence the cheapest free slot; `settle` then says what it starts from. */
   acquire(sequence: Sequence): { slot: Slot; inPlaceTokens: number } {
     const { slot, inPlaceTokens } = this.cheapestSlot(sequence);
@@ -80,8 +85,7 @@ export class SlotPool {
     }
     const { planned } = this.cache;
     const bringMs = costMs - restMs(knownTokens, source.tokens, this.costs);
-    const isOverBudget = planned.totalMs > 0 && planned.totalMs + bringMs > operationBudgetMs;
-    if (isDecoding && bringMs > 0 && isOverBudget) return false;
+    if (isDecoding && bringMs > 0 && !planned.fits(bringMs)) return false;
     planned.totalMs += bringMs;
     this.cache.bring(slot, sequence, source);
     return true;
@@ -107,7 +111,7 @@ export class SlotPool {
 
   /** There is time for another operation in the next tick. */
   get hasOperationTime(): boolean {
-    return this.cache.planned.totalMs < operationBudgetMs;
+    return this.cache.planned.hasTime;
   }
 
   /** The owner has to wait; what it computed is parked if that pays, else it stays as cache. @returns whether it was parked */

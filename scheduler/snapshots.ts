@@ -1,6 +1,7 @@
 import type { CacheEntry, Eviction } from './eviction.js';
 import type { SaveReport } from './ports.js';
 import type { PrefixIndex } from './prefix-index.js';
+import type { Slot } from './slot.js';
 import type { SlotCosts } from './slot-costs.js';
 
 /** More would slow down every look-up for little. */
@@ -17,6 +18,21 @@ export interface Snapshot extends CacheEntry {
   /** Estimated until its save is reported. */
   bytes: number;
   isSaved: boolean;
+  restores: number;
+  /** Earlier states of the same conversation: not needed any more once this one is saved. */
+  earlier: readonly Snapshot[];
+}
+
+export interface SnapshotsOptions {
+  limitBytes: number;
+  /** null: not known before the first save. */
+  bytesPerToken: number | null;
+  /** Where `add` makes the snapshots known. */
+  index: PrefixIndex<Slot | Snapshot>;
+  eviction: Eviction;
+  costs: SlotCosts;
+  /** Told about every snapshot that had to make room. */
+  onEvicted: () => void;
 }
 
 /** Which snapshots exist, within a limit of bytes; the files are the engine's. */
@@ -26,31 +42,24 @@ export class Snapshots {
   private locked: Snapshot[] = [];
   private readonly byId = new Map<number, Snapshot>();
   private readonly limitBytes: number;
-  private readonly index: PrefixIndex<object>;
+  private readonly index: PrefixIndex<Slot | Snapshot>;
   private readonly eviction: Eviction;
   private readonly costs: SlotCosts;
   private totalBytes = 0;
-  private bytesPerToken: number | null = null;
+  private bytesPerToken: number | null;
   private nextId = 1;
   private failuresInRow = 0;
   /** So many snapshots are not tried, because the last ones could not be saved. */
   private skipsLeft = 0;
-  /** Told about every snapshot that had to make room. */
   private readonly onEvicted: () => void;
 
-  /** @param index where `add` makes the snapshots known */
-  constructor(
-    limitBytes: number,
-    index: PrefixIndex<object>,
-    eviction: Eviction,
-    costs: SlotCosts,
-    onEvicted: () => void,
-  ) {
-    this.limitBytes = limitBytes;
-    this.index = index;
-    this.eviction = eviction;
-    this.costs = costs;
-    this.onEvicted = onEvicted;
+  constructor(options: SnapshotsOptions) {
+    this.limitBytes = options.limitBytes;
+    this.bytesPerToken = options.bytesPerToken;
+    this.index = options.index;
+    this.eviction = options.eviction;
+    this.costs = options.costs;
+    this.onEvicted = options.onEvicted;
   }
 
   get count(): number {
@@ -82,6 +91,8 @@ export class Snapshots {
       tokens: tokens.length,
       bytes,
       isSaved: false,
+      restores: 0,
+      earlier: this.earlierStates(namespace, tokens),
       uses: 1,
       credit: 0,
     };
@@ -108,12 +119,15 @@ export class Snapshots {
     snapshot.bytes = bytes;
     snapshot.isSaved = true;
     this.bytesPerToken = bytes / snapshot.tokens;
+    this.replace(snapshot.earlier);
+    snapshot.earlier = [];
     this.makeRoom(0, Number.POSITIVE_INFINITY);
     return true;
   }
 
   /** A plan restores it: it must not go before the plan was applied. */
   restoring(snapshot: Snapshot): void {
+    snapshot.restores += 1;
     this.index.lock(snapshot);
     this.locked.push(snapshot);
   }
@@ -137,6 +151,17 @@ export class Snapshots {
     const ids = this.forgotten;
     this.forgotten = [];
     return ids;
+  }
+
+  private earlierStates(namespace: string, tokens: Uint32Array): Snapshot[] {
+    return [...this.index.match(namespace, tokens)].flatMap(([holder, shared]) =>
+      holder.kind === 'snapshot' && shared === holder.tokens ? holder : [],
+    );
+  }
+
+  /** What several have restored stays: alone it is cheaper to restore. */
+  private replace(earlier: readonly Snapshot[]): void {
+    for (const { id, restores, isSaved } of earlier) if (isSaved && restores <= 1) this.drop(id);
   }
 
   /** Drops the least valuable until so many more bytes fit, unless that would cost more than `worthMs`. */

@@ -29,6 +29,8 @@ export interface SlotAbilities {
   reusePrefixes: boolean;
   /** Room for saved slots; 0: none can be saved. */
   snapshotBytes: number;
+  /** Absent: not known before the first save. */
+  snapshotBytesPerToken?: number;
   operationCosts: OperationCosts;
 }
 

@@ -63,7 +63,7 @@ async function probeWithStore(abilities: typeof everything) {
 describe('probing a slot at boot', () => {
   it('finds that it can be cut and saved, and what that costs', async () => {
     const { operationCosts, ...abilities } = await probeWithStore(everything);
-    expect(abilities).toEqual({ canForgetTails: true, canSave: true });
+    expect(abilities).toEqual({ canForgetTails: true, canSave: true, bytesPerToken });
     expect(operationCosts.copyMs).toBeCloseTo((2048 * bytesPerToken) / 5e6);
     expect(operationCosts.saveMsPerToken).toBeGreaterThan(operationCosts.restoreMsPerToken);
   });
@@ -81,7 +81,8 @@ describe('probing a slot at boot', () => {
 
   it('does without a store', async () => {
     const probed = await probeSlots(fakeNative(everything).native, shape, null);
-    expect(probed).toEqual({ canForgetTails: true, canSave: false, operationCosts: defaultOperationCosts });
+    const nothing = { canForgetTails: true, canSave: false, bytesPerToken: 0 };
+    expect(probed).toEqual({ ...nothing, operationCosts: defaultOperationCosts });
   });
 });
 

@@ -27,6 +27,31 @@ describe('ReuseRate', () => {
     expect(reuse.rate).toBeGreaterThan(0);
   });
 
+  it('is high until something is known, and low after a few dozen requests of which none comes back', () => {
+    const reuse = new ReuseRate(32);
+    const rates = Array.from({ length: 64 }, (_, number) => {
+      const { rate } = reuse;
+      reuse.left('', prompt(100, 1000 * (number + 1)), 0);
+      return rate;
+    });
+    expect(rates[0]).toBeGreaterThan(0.5);
+    expect(rates[16]).toBeGreaterThan(0.25);
+    expect(reuse.rate).toBeLessThan(0.05);
+  });
+
+  it('is the share that comes back, however much later', () => {
+    for (const distance of [1, 20, 300]) {
+      const reuse = new ReuseRate(32);
+      for (let number = 0; number < 2000; number += 1) {
+        reuse.left('', prompt(100, 1000 * (number + 1)), 0);
+        const returning = number - distance;
+        if (returning >= 0 && returning % 4 === 0) reuse.asked('', prompt(150, 1000 * (returning + 1)));
+      }
+      expect(reuse.rate).toBeGreaterThan(0.2);
+      expect(reuse.rate).toBeLessThan(0.3);
+    }
+  });
+
   it('does not take another tenant for the same one', () => {
     const reuse = new ReuseRate(1);
     reuse.left('mine', prompt(50), 0);

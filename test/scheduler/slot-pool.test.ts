@@ -11,7 +11,21 @@ import { prompt, spec } from './support.js';
 
 function makePool(slotCount: number, options: Partial<SlotPoolOptions> = {}): SlotPool {
   const costs = new SlotCosts(new TickCosts([1]), defaultOperationCosts);
-  return new SlotPool({ slotCount, costs, snapshotBytes: 0, reusePrefixes: true, ...options });
+  return new SlotPool({
+    slotCount,
+    costs,
+    snapshotBytes: 0,
+    snapshotBytesPerToken: null,
+    reusePrefixes: true,
+    ...options,
+  });
+}
+
+/** Files take `factor` times as long as was said. */
+function costsOf(factor: number): SlotCosts {
+  const costs = new SlotCosts(new TickCosts([1]), defaultOperationCosts);
+  for (let count = 0; count < 50; count += 1) costs.observeFiles(costs.saveMs(100), factor * 2.2);
+  return costs;
 }
 
 function occupy(
@@ -211,6 +225,22 @@ describe('waiting for a prefix that is being computed', () => {
   });
 });
 
+describe('what files cost', () => {
+  it('is not learned from one that the machine held up', () => {
+    const costs = costsOf(1);
+    const usualMs = costs.saveMs(100);
+    costs.observeFiles(usualMs, 100 * usualMs);
+    expect(costs.saveMs(100)).toBeLessThan(2 * usualMs);
+  });
+
+  it('is learned from many, and tried again a few hundred ticks later', () => {
+    const costs = costsOf(50);
+    expect(costs.saveMs(100)).toBeGreaterThan(100);
+    for (let tick = 0; tick < 600; tick += 1) costs.forgetFiles();
+    expect(costs.saveMs(100)).toBeLessThan(10);
+  });
+});
+
 describe('snapshots', () => {
   it('keep what is overwritten, and bring it back', () => {
     const pool = makePool(1, { snapshotBytes: 1000 });
@@ -229,6 +259,55 @@ describe('snapshots', () => {
       snapshotBytes: 600,
       hitTokens: { snapshot: 299 },
     });
+  });
+
+  it('are made of all that leaves in one tick, unless that takes longer than computing one of them again', () => {
+    const savesInOneTick = (fileFactor: number) => {
+      const pool = makePool(16, {
+        snapshotBytes: 1e6,
+        snapshotBytesPerToken: 1,
+        costs: costsOf(fileFactor),
+      });
+      const first = Array.from({ length: 16 }, (_, id) => occupy(pool, id, prompt(150, id * 1000)));
+      for (const sequence of first) complete(pool, sequence);
+      for (let id = 16; id < 32; id += 1) occupy(pool, id, prompt(150, id * 1000));
+      const saves = carryOut(pool).length;
+      expect(pool.cacheStats().evictions).toMatchObject({ saved: saves, overwritten: 16 - saves });
+      return saves;
+    };
+    expect(savesInOneTick(1)).toBe(16);
+    // 22 of at most 100 ms each.
+    expect(savesInOneTick(8)).toBe(4);
+  });
+
+  it('take the place of the same conversation one turn earlier', () => {
+    const pool = makePool(1, { snapshotBytes: 1e6 });
+    complete(pool, occupy(pool, 1, prompt(300)));
+    complete(pool, occupy(pool, 2, prompt(300, 5000)));
+    carryOut(pool);
+    complete(pool, occupy(pool, 3, prompt(400)));
+    carryOut(pool);
+    occupy(pool, 4, prompt(300, 9000));
+    carryOut(pool);
+    expect(pool.cacheStats()).toMatchObject({ snapshots: 2, snapshotBytes: 700 });
+    expect(pool.takeOperations()).toEqual([{ kind: 'forget', snapshotId: 1 }]);
+    expect(pool.cacheStats().evictions).toMatchObject({ saved: 3, overwritten: 0, 'snapshot-limit': 0 });
+  });
+
+  it('stay when several go on from them', () => {
+    const pool = makePool(1, { snapshotBytes: 1e6 });
+    complete(pool, occupy(pool, 1, prompt(300)));
+    complete(pool, occupy(pool, 2, prompt(300, 5000)));
+    carryOut(pool);
+    for (const branch of [20_000, 30_000, 40_000]) {
+      const tokens = Uint32Array.from([...prompt(300), ...prompt(200, branch)]);
+      complete(pool, occupy(pool, branch, tokens));
+      carryOut(pool);
+      complete(pool, occupy(pool, branch + 1, prompt(300, branch + 5000)));
+      expect(carryOut(pool).filter(({ kind }) => kind === 'forget')).toEqual([]);
+    }
+    expect(pool.takeOperations()).toEqual([]);
+    expect(pool.cacheStats().hitTokens.snapshot).toBe(900);
   });
 
   it('stay within their limit, the least valuable go first', () => {

@@ -62,6 +62,7 @@ export class LlamaEngine implements Engine {
     return new LlamaEngine(opened, context, options.endTokens, store, {
       reusePrefixes: options.reusePrefixes && probed.canForgetTails,
       snapshotBytes: probed.canSave ? options.snapshots!.limitBytes : 0,
+      ...(probed.canSave ? { snapshotBytesPerToken: probed.bytesPerToken } : {}),
       operationCosts: probed.operationCosts,
     });
   }

@@ -14,6 +14,8 @@ export interface ProbedSlots {
   canForgetTails: boolean;
   /** Whether a saved slot comes back. */
   canSave: boolean;
+  /** Of a saved slot; 0 if none can be saved. */
+  bytesPerToken: number;
   operationCosts: OperationCosts;
 }
 
@@ -44,7 +46,8 @@ export async function probeSlots(
   native.disposeSequence(0);
   const canSave = bytes > 0 && (await comesBack());
   await snapshots?.remove(probeSnapshotId);
-  return { canForgetTails, canSave, operationCosts: costsOf(bytes / tokens.length, contextTokens) };
+  const bytesPerToken = bytes / tokens.length;
+  return { canForgetTails, canSave, bytesPerToken, operationCosts: costsOf(bytesPerToken, contextTokens) };
 
   async function comesBack(): Promise<boolean> {
     const path = snapshots!.path(probeSnapshotId);
