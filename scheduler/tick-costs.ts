@@ -64,6 +64,12 @@ export class TickCosts {
     return (tried ?? best).threads;
   }
 
+  /** A call that was made to be timed: what it lost is not charged to the trials, which could not begin for minutes. */
+  learn(work: TickWork, threads: number, measuredMs: number): void {
+    this.choiceOf(threads).model.observe(work, measuredMs);
+  }
+
+  /** A call of a tick. */
   observe(work: TickWork, threads: number, measuredMs: number): void {
     const choice = this.choiceOf(threads);
     const use = this.useOf(work);

@@ -73,7 +73,7 @@ export class LocalServingCore implements ServingCore {
     const schedulerConfig = { slotCount, contextTokens, batchTokens, endTokens, ...limits, ...slotAbilities };
     this.scheduler = new Scheduler(schedulerConfig, options.policy);
     for (const { work, threads, decodeMs } of options.measurements) {
-      this.scheduler.costs.observe(work, threads, decodeMs);
+      this.scheduler.costs.learn(work, threads, decodeMs);
     }
     const deliver = (events: readonly SchedulerEvent[]) => this.deliver(events);
     this.loop = new TickLoop({

@@ -124,8 +124,8 @@ function drive(
 function calibrated(two = twoThreads): TickCosts {
   const costs = new TickCosts([1, 2]);
   for (const work of shapes) {
-    costs.observe(work, 1, oneThread(work));
-    costs.observe(work, 2, two(work));
+    costs.learn(work, 1, oneThread(work));
+    costs.learn(work, 2, two(work));
   }
   return costs;
 }
@@ -158,6 +158,14 @@ describe('TickCosts', () => {
       drive(costs, full, 4);
     }
     expect(spentMs / (1_000 * really[2])).toBeLessThan(1.03);
+  });
+
+  it('does not wait for ticks to pay for what a calibration tried', () => {
+    const costs = calibrated((work) => 2 * twoThreads(work));
+    const work = decode(8);
+    const really = (): number => 0.5 * oneThread(work);
+    const { threads } = drive(costs, work, 200, really);
+    expect(threads.slice(-50).filter((each) => each === 2).length).toBeGreaterThan(40);
   });
 
   it('spends little on trials although every call has another shape', () => {
