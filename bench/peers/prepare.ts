@@ -89,12 +89,14 @@ async function buildInto(cache: string, say: (line: string) => void): Promise<vo
     rmSync(source, { recursive: true, force: true });
     mkdirSync(cache, { recursive: true });
     const bundle = join(llamaFolder, 'gitRelease.bundle');
-    await step('git', ['-c', 'advice.detachedHead=false', 'clone', '--quiet', bundle, source], say);
+    await step('git', ['-c', 'advice.detachedHead=false', 'clone', '--quiet', bundle, source], {
+      onLine: say,
+    });
   }
   keepTileStores(source);
   const build = join(source, 'build');
   await step('cmake', ['-S', source, '-B', build, '-G', 'Ninja', ...cmakeFlags]);
-  await step('ninja', ['-C', build, ...binaries], buildProgress(say));
+  await step('ninja', ['-C', build, ...binaries], { onLine: buildProgress(say) });
   adoptBuild(join(build, 'bin'), describeBuild());
 }
 
@@ -103,8 +105,8 @@ export function describeBuild(): string {
   return `${compiler}; ${cmakeFlags.filter((flag) => /BUILD_TYPE|NATIVE/.test(flag)).join(' ')}; OpenMP; AMX tile stores kept`;
 }
 
-async function step(...[program, args, onLine]: Parameters<typeof runStep>): Promise<void> {
-  await runStep(program, args, onLine).catch((error: Error) => {
+async function step(...[program, args, options]: Parameters<typeof runStep>): Promise<void> {
+  await runStep(program, args, options).catch((error: Error) => {
     throw new PeerError(error.message);
   });
 }

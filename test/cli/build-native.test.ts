@@ -17,6 +17,7 @@ it('names every tool that is missing in a sentence of its own, and builds nothin
   expect(await runCommandLine(['build-native'], terminal)).toBe(1);
   const sentences = terminal.errors.trim().split('\n');
   expect(sentences.map((sentence) => sentence.match(/needs (.+), which/)?.[1])).toEqual([
+    'npm',
     'git',
     'cmake',
     'a C++ compiler',
@@ -26,7 +27,7 @@ it('names every tool that is missing in a sentence of its own, and builds nothin
 });
 
 it('takes any compiler and any build program', () => {
-  for (const program of ['git', 'cmake', 'clang++', 'ninja'])
+  for (const program of ['npm', 'git', 'cmake', 'clang++', 'ninja'])
     symlinkSync('/bin/true', join(scratch, program));
   expect(missingBuildTools(scratch)).toEqual([]);
 });
@@ -41,11 +42,21 @@ it('shows every tenth of what ninja or make say, once', () => {
 
 it('a step that fails ends with what it said', async () => {
   const lines: string[] = [];
-  const step = runStep('/bin/sh', ['-c', 'echo first; echo no space left >&2; exit 3'], (line) =>
-    lines.push(line),
-  );
+  const step = runStep('/bin/sh', ['-c', 'echo first; echo no space left >&2; exit 3'], {
+    onLine: (line) => lines.push(line),
+  });
   await expect(step).rejects.toThrow(/code 3:\n(.*\n)*no space left/);
   expect(lines.sort()).toEqual(['first', 'no space left']);
+});
+
+it('a step that is stopped takes with it what it started', async () => {
+  const controller = new AbortController();
+  // The step ends when nobody holds its output any more: a sleep that went on would.
+  const step = runStep('/bin/sh', ['-c', 'sleep 600 & echo started; wait'], {
+    onLine: () => controller.abort(new Error('stopped by SIGTERM')),
+    signal: controller.signal,
+  });
+  await expect(step).rejects.toThrow('stopped by SIGTERM');
 });
 
 it('guards the tile configuration against GCC 12 once, and says when there is nothing to guard', () => {

@@ -1,7 +1,10 @@
+import { fork } from 'node:child_process';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { keepTileStores } from '../../models/llama-source.js';
 import { describeNativeBuild, type NativeBuild, readNativeBuild } from '../../models/native-build.js';
 import { packageFolder } from '../../models/package-folder.js';
+import { exitCodeOf, StopSignals } from '../stop-signals.js';
 import type { Terminal } from '../terminal.js';
 import { buildProgress, runStep } from './steps.js';
 import { missingBuildTools } from './tools.js';
@@ -23,19 +26,43 @@ export async function buildNative(terminal: Terminal): Promise<number> {
     );
     return 1;
   }
-  await compile(say);
-  terminal.writeOutput(`${verdict(await readNativeBuild('local'))}\n`);
+  const signals = new StopSignals();
+  try {
+    await compile(say, signals.abortSignal);
+  } catch (error) {
+    if (!signals.abortSignal.aborted) throw error;
+    say(
+      'Stopped before it was complete: chairlift serve uses the prebuilt llama.cpp until it is built again.',
+    );
+    return exitCodeOf(await signals.first);
+  } finally {
+    signals.stopListening();
+  }
+  terminal.writeOutput(`${verdict(await readLocalBuild())}\n`);
   return 0;
 }
 
-async function compile(say: (line: string) => void): Promise<void> {
+async function compile(say: (line: string) => void, signal: AbortSignal): Promise<void> {
   const folder = packageFolder('node-llama-cpp');
   const source = (...words: string[]) => [join(folder, 'dist', 'cli', 'cli.js'), 'source', ...words];
   say('Unpacking the source of llama.cpp');
-  await runStep(process.execPath, source('download', '--skipBuild', '--noUsageExample'));
+  await runStep(process.execPath, source('download', '--skipBuild', '--noUsageExample'), { signal });
   keepTileStores(join(folder, 'llama', 'llama.cpp'));
   say('Compiling it for this processor, which takes some minutes');
-  await runStep(process.execPath, source('build', '--gpu', 'false', '--noUsageExample'), buildProgress(say));
+  const onLine = buildProgress(say);
+  await runStep(process.execPath, source('build', '--gpu', 'false', '--noUsageExample'), { onLine, signal });
+}
+
+function readLocalBuild(): Promise<NativeBuild> {
+  const probe = `local-build-probe.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`;
+  return new Promise((resolve, reject) => {
+    const child = fork(fileURLToPath(new URL(probe, import.meta.url)));
+    child.on('message', (build) => resolve(build as NativeBuild));
+    child.on('error', reject);
+    child.on('close', (code) =>
+      reject(new Error(`what was built does not run here (it ended with code ${code})`)),
+    );
+  });
 }
 
 function verdict(build: NativeBuild): string {

@@ -9,6 +9,7 @@ interface Tool {
 }
 
 const buildTools: readonly Tool[] = [
+  { name: 'npm', programs: ['npm'], debianPackage: 'npm' },
   { name: 'git', programs: ['git'], debianPackage: 'git' },
   { name: 'cmake', programs: ['cmake'], debianPackage: 'cmake' },
   { name: 'a C++ compiler', programs: ['c++', 'g++', 'clang++', 'cl.exe'], debianPackage: 'g++' },
