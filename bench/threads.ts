@@ -8,7 +8,7 @@ import { greedySampling } from '../src/engine/sampling-parameters.js';
 import { type NativeChoice, nativeChoices } from '../src/models/native-build.js';
 import { calibrate, threadChoicesUpTo } from '../src/serving/calibration.js';
 import { isMain } from './is-main.js';
-import { sorted } from './load/statistics.js';
+import { percentile, sorted } from './load/statistics.js';
 import { findModel } from './peers.js';
 import { newestResultsFile, readResults, threadsFile, writeReport } from './report/files.js';
 import { machineInfo } from './report/machine.js';
@@ -26,6 +26,7 @@ const help = `npm run bench:threads -- [flags]: decode calls with fixed numbers 
   --model FILE    default: as bench:peers
   --threads N     most threads (2)
   --seconds N     how long to measure (120)
+  --again         add to the runs of this build instead of replacing them
 
 Leave the machine alone meanwhile. Writes bench/results/threads.json and bench/README.md.
 `;
@@ -35,24 +36,29 @@ const contextTokens = 1024;
 const batchTokens = 512;
 /** Every row starts here. */
 const heldTokens = 128;
-/** Of the calls of one kind, the slowest tenth are hiccups of the machine. */
-const keptShare = 0.9;
 /** Of the time, before anything is measured. */
-const learningShare = 0.15;
+const learningShare = 0.25;
 
 interface Shape {
   rows: number;
   tokensEach: number;
-  /** Long calls are made in every so many rounds. */
+  /** Short calls are made several times in every round ... */
+  timesPerRound: number;
+  /** ... and long ones in every so many rounds. */
   everyRounds: number;
 }
 
 const shapes: readonly Shape[] = [
-  ...[1, 2, 4, 8].map((rows) => ({ rows, tokensEach: 1, everyRounds: 1 })),
-  { rows: 16, tokensEach: 1, everyRounds: 2 },
-  { rows: 32, tokensEach: 1, everyRounds: 3 },
-  { rows: 1, tokensEach: 64, everyRounds: 6 },
-  { rows: 1, tokensEach: 256, everyRounds: 16 },
+  { rows: 1, tokensEach: 1, timesPerRound: 8, everyRounds: 1 },
+  { rows: 2, tokensEach: 1, timesPerRound: 4, everyRounds: 1 },
+  { rows: 4, tokensEach: 1, timesPerRound: 3, everyRounds: 1 },
+  { rows: 8, tokensEach: 1, timesPerRound: 2, everyRounds: 1 },
+  { rows: 16, tokensEach: 1, timesPerRound: 1, everyRounds: 1 },
+  { rows: 32, tokensEach: 1, timesPerRound: 1, everyRounds: 1 },
+  { rows: 1, tokensEach: 64, timesPerRound: 1, everyRounds: 2 },
+  { rows: 1, tokensEach: 128, timesPerRound: 1, everyRounds: 4 },
+  { rows: 1, tokensEach: 256, timesPerRound: 1, everyRounds: 8 },
+  { rows: 1, tokensEach: 512, timesPerRound: 1, everyRounds: 16 },
 ];
 
 /** A fixed number of threads, or the scheduler's choice. */
@@ -71,7 +77,7 @@ async function measure(engine: Engine, threads: number, seconds: number): Promis
   const clocks = { nowMs, processorMs: () => process.cpuUsage().user / 1000 };
   const costs = new TickCosts(choices);
   for (const call of (await calibrate(engine, choices, 2_000, clocks)).measurements) {
-    costs.observe(call.work, call.threads, call.decodeMs);
+    costs.learn(call.work, call.threads, call.decodeMs);
   }
   await fillSlots(engine, threads);
   await learn(engine, costs, nowMs() + learningShare * seconds * 1000);
@@ -81,21 +87,30 @@ async function measure(engine: Engine, threads: number, seconds: number): Promis
   const endMs = nowMs() + (1 - learningShare) * seconds * 1000;
   for (let round = 0; nowMs() < endMs; round += 1) {
     for (const [index, shape] of shapes.entries()) {
-      if (round % shape.everyRounds > 0) continue;
-      for (let turn = 0; turn < modes.length; turn += 1) {
-        const mode = modes[(round + turn) % modes.length]!;
-        await timeCall(engine, costs, shape, mode, timings[index]!);
+      for (let call = 0; call < callsIn(round, shape); call += 1) {
+        for (let turn = 0; turn < modes.length; turn += 1) {
+          const mode = modes[(round + call + turn) % modes.length]!;
+          await timeCall(engine, costs, shape, mode, timings[index]!);
+        }
       }
     }
   }
   return shapes.map((shape, index) => summarizeShape(shape, timings[index]!, choices));
 }
 
+function callsIn(round: number, { timesPerRound, everyRounds }: Shape): number {
+  return round % everyRounds === 0 ? timesPerRound : 0;
+}
+
 /** What a server knows after its first minutes: no call of this counts. */
 async function learn(engine: Engine, costs: TickCosts, endMs: number): Promise<void> {
   const ignored: Timings = { ms: new Map([['learned', []]]), learnedThreads: [] };
-  while (performance.now() < endMs) {
-    for (const shape of shapes) await timeCall(engine, costs, shape, 'learned', ignored);
+  for (let round = 0; performance.now() < endMs; round += 1) {
+    for (const shape of shapes) {
+      for (let call = 0; call < callsIn(round, shape); call += 1) {
+        await timeCall(engine, costs, shape, 'learned', ignored);
+      }
+    }
   }
 }
 
@@ -142,17 +157,13 @@ function summarizeShape(
   { ms, learnedThreads }: Timings,
   choices: readonly number[],
 ): ShapeTimes {
-  const meanOf = (mode: Mode): number => {
-    const ascending = sorted(ms.get(mode)!);
-    const kept = ascending.subarray(0, Math.max(1, Math.floor(ascending.length * keptShare)));
-    return kept.reduce((total, each) => total + each, 0) / kept.length;
-  };
+  const medianOf = (mode: Mode): number => percentile(sorted(ms.get(mode)!), 0.5);
   return {
     rows,
     tokensEach,
     calls: learnedThreads.length,
-    fixedMs: Object.fromEntries(choices.map((threads) => [threads, meanOf(threads)])),
-    learnedMs: meanOf('learned'),
+    fixedMs: Object.fromEntries(choices.map((threads) => [threads, medianOf(threads)])),
+    learnedMs: medianOf('learned'),
     learnedShares: Object.fromEntries(
       choices.map((threads) => [
         threads,
@@ -169,6 +180,7 @@ async function main(): Promise<void> {
       model: { type: 'string' },
       threads: { type: 'string', default: '2' },
       seconds: { type: 'string', default: '120' },
+      again: { type: 'boolean', default: false },
       help: { type: 'boolean' },
     },
   });
@@ -185,11 +197,15 @@ async function main(): Promise<void> {
     native: runtime.native,
     model: basename(modelPath),
     machine: machineInfo(),
-    measuredAt: new Date().toISOString(),
-    shapes: await measure(runtime.engine, threads, Number(values.seconds)),
+    runs: [
+      {
+        measuredAt: new Date().toISOString(),
+        shapes: await measure(runtime.engine, threads, Number(values.seconds)),
+      },
+    ],
   };
   await runtime.engine.close();
-  writeThreads(threadsFile, mergeThreads(readThreads(threadsFile), build));
+  writeThreads(threadsFile, mergeThreads(readThreads(threadsFile), build, values.again));
   process.stdout.write(`${JSON.stringify(build, null, 1)}\n`);
   const results = newestResultsFile();
   if (results && existsSync(results)) writeReport(results, readResults(results));

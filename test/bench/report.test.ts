@@ -143,15 +143,19 @@ describe('threads', () => {
     native,
     model: 'm.gguf',
     machine: results.machine,
-    measuredAt: '2026-01-02T00:00:00.000Z',
-    shapes: [
+    runs: [
       {
-        rows: 1,
-        tokensEach: 1,
-        calls: 9,
-        fixedMs: { 1: ms[0], 2: ms[1] },
-        learnedMs: ms[2],
-        learnedShares: { 1: 1, 2: 0 },
+        measuredAt: '2026-01-02T00:00:00.000Z',
+        shapes: [
+          {
+            rows: 1,
+            tokensEach: 1,
+            calls: 9,
+            fixedMs: { 1: ms[0], 2: ms[1] },
+            learnedMs: ms[2],
+            learnedShares: { 1: 1, 2: 0 },
+          },
+        ],
       },
     ],
   });
@@ -162,18 +166,39 @@ describe('threads', () => {
   it('are compared with the best fixed number and with the most', () => {
     const text = renderMarkdown(results, 'results/x.json', [], [prebuilt]);
     expect(text).toContain('| 1 x 1 | 6.00 | 18.00 | 6.12 | 2.0% | 2.94x as fast |');
+    expect(text).toContain('Worst: 2.0% at 1 x 1; met.');
+    expect(text).toContain('2 threads. 2.94x; met.');
     expect(text).not.toContain('native-builds');
+  });
+
+  it('say so when a goal is missed, and when no choice could have met it', () => {
+    const slow = build(prebuilt.native, [12, 13, 13]);
+    const text = renderMarkdown(results, 'results/x.json', [], [slow]);
+    expect(text).toContain('Worst: 8.3% at 1 x 1; **missed**.');
+    expect(text).toContain(
+      '1.00x; **missed**; no choice could reach it here, the best fixed number is 1.08x',
+    );
   });
 
   it('show what a local build brings once both were measured', () => {
     const text = renderMarkdown(results, 'results/x.json', [], mergeThreads([prebuilt], local));
     expect(text).toContain('<a id="native-builds"></a>');
-    expect(text).toContain('| 1 x 1 | 6.12 | 3.06 | 2.00 |');
+    expect(text).toContain('| 1 x 1 | 6.12 | 3.06 | 2.00 | 2.00 – 2.00 |');
   });
 
   it('a new measurement replaces the one of the same build', () => {
     const again = build(prebuilt.native, [1, 1, 1]);
     expect(mergeThreads([prebuilt, local], again)).toEqual([again, local]);
+  });
+
+  it('or adds to it, and the table shows the mean; another machine keeps its own', () => {
+    const again = build(prebuilt.native, [8, 18, 8.12]);
+    const both = mergeThreads([prebuilt], again, true);
+    const text = renderMarkdown(results, 'results/x.json', [], both);
+    expect(text).toContain('| 1 x 1 | 7.00 | 18.00 | 7.12 | 1.7% | 2.53x as fast |');
+    const elsewhere = { ...again, machine: { ...again.machine, cpu: 'another' } };
+    expect(mergeThreads([prebuilt], elsewhere)).toHaveLength(2);
+    expect(renderMarkdown(results, 'results/x.json', [], [elsewhere, local])).not.toContain('native-builds');
   });
 });
 
