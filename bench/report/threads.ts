@@ -88,6 +88,7 @@ function buildTable(build: BuildThreads): string[] {
   const columns = [
     ...choices.map((threads) => `${threads} thread${threads === '1' ? '' : 's'}`),
     'learned',
+    'which took',
     'learned against the best fixed',
     `against always ${most}`,
   ];
@@ -101,6 +102,7 @@ function buildTable(build: BuildThreads): string[] {
       const { rows, tokensEach, fixedMs, learnedMs } = shape;
       const cells = [
         ...[...choices.map((threads) => fixedMs[threads]!), learnedMs].map((ms) => formatNumber(ms, 2)),
+        takenText(shape),
         `${formatNumber(100 * lossShare(shape), 1)}%`,
         `${formatNumber(fixedMs[most]! / learnedMs, 2)}x as fast`,
       ];
@@ -109,6 +111,16 @@ function buildTable(build: BuildThreads): string[] {
     '',
     ...verdicts(shapes, native.includes('prebuilt')),
   ];
+}
+
+/** For example `2` or `1 (97%), 2 (3%)`, the most frequent first. */
+function takenText({ learnedShares }: ShapeTimes): string {
+  const taken = Object.entries(learnedShares).filter(([, share]) => share >= 0.005);
+  if (taken.length === 1) return taken[0]![0];
+  return taken
+    .sort(([, left], [, right]) => right - left)
+    .map(([threads, share]) => `${threads} (${formatNumber(100 * share, 0)}%)`)
+    .join(', ');
 }
 
 /** What was asked of the learned number of threads, and what came of it. */

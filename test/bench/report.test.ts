@@ -165,7 +165,7 @@ describe('threads', () => {
 
   it('are compared with the best fixed number and with the most', () => {
     const text = renderMarkdown(results, 'results/x.json', [], [prebuilt]);
-    expect(text).toContain('| 1 x 1 | 6.00 | 18.00 | 6.12 | 2.0% | 2.94x as fast |');
+    expect(text).toContain('| 1 x 1 | 6.00 | 18.00 | 6.12 | 1 | 2.0% | 2.94x as fast |');
     expect(text).toContain('Worst: 2.0% at 1 x 1; met.');
     expect(text).toContain('2 threads. 2.94x; met.');
     expect(text).not.toContain('native-builds');
@@ -195,7 +195,7 @@ describe('threads', () => {
     const again = build(prebuilt.native, [8, 18, 8.12]);
     const both = mergeThreads([prebuilt], again, true);
     const text = renderMarkdown(results, 'results/x.json', [], both);
-    expect(text).toContain('| 1 x 1 | 7.00 | 18.00 | 7.12 | 1.7% | 2.53x as fast |');
+    expect(text).toContain('| 1 x 1 | 7.00 | 18.00 | 7.12 | 1 | 1.7% | 2.53x as fast |');
     const elsewhere = { ...again, machine: { ...again.machine, cpu: 'another' } };
     expect(mergeThreads([prebuilt], elsewhere)).toHaveLength(2);
     expect(renderMarkdown(results, 'results/x.json', [], [elsewhere, local])).not.toContain('native-builds');

@@ -30,11 +30,10 @@ export async function buildNative(terminal: Terminal): Promise<number> {
   try {
     await compile(say, signals.abortSignal);
   } catch (error) {
-    if (!signals.abortSignal.aborted) throw error;
-    say(
-      'Stopped before it was complete: chairlift serve uses the prebuilt llama.cpp until it is built again.',
-    );
-    return exitCodeOf(await signals.first);
+    const { aborted } = signals.abortSignal;
+    if (!aborted) say(`${compilerWords(error)}\n`);
+    say(`${aborted ? 'Stopped' : 'This failed, see above'}: chairlift serve uses the prebuilt llama.cpp.`);
+    return aborted ? exitCodeOf(await signals.first) : 1;
   } finally {
     signals.stopListening();
   }
@@ -51,6 +50,12 @@ async function compile(say: (line: string) => void, signal: AbortSignal): Promis
   say('Compiling it for this processor, which takes some minutes');
   const onLine = buildProgress(say);
   await runStep(process.execPath, source('build', '--gpu', 'false', '--noUsageExample'), { onLine, signal });
+}
+
+/** What the compiler said, without what node-llama-cpp says about itself after that. */
+function compilerWords(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error);
+  return text.split(/^Failed to build llama\.cpp/m)[0]!.trimEnd();
 }
 
 function readLocalBuild(): Promise<NativeBuild> {

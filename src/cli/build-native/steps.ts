@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 
-const keptOutput = 4_000;
+const keptOutput = 6_000;
 
 interface StepOptions {
   /** Gets every line the program prints. */
