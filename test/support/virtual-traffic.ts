@@ -1,4 +1,4 @@
-import type { SequenceSpec, TickPlan, TickResult } from '../../scheduler/index.js';
+import type { SequenceSpec, SlotOperation, TickPlan, TickResult } from '../../scheduler/index.js';
 import { Scheduler } from '../../scheduler/scheduler.js';
 import { SeededRandom } from './seeded-random.js';
 
@@ -45,111 +45,124 @@ const bytesPerToken = 23_040;
 
 /** Clients that talk to a real scheduler on a clock of its own. */
 export function holdTraffic(traffic: VirtualTraffic): TrafficFigures {
-  const random = new SeededRandom(traffic.seed);
-  const { slots, clients, sharedTokens = 0 } = traffic;
-  const scheduler = new Scheduler({
-    slotCount: slots,
-    contextTokens: 1024,
-    batchTokens: 512,
-    maxWaiting: clients,
-    maxWaitingTokens: 1e9,
-    endTokens: new Set(),
-    snapshotBytes: 8e9,
-    snapshotBytesPerToken: bytesPerToken,
-    operationCosts: { copyMs: 8, fileMs: 1, saveMsPerToken: 0.015, restoreMsPerToken: 0.009 },
-  });
-  const people = Array.from(
-    { length: clients },
-    (): Client => ({ readyMs: 0, turn: 0, history: [], reusable: 0 }),
-  );
-  const underWay = new Map<number, Client>();
-  const figures = {
-    requests: 0,
-    computedTokens: 0,
-    idealTokens: 0,
-    saves: 0,
-    restores: 0,
-    fileMs: 0,
-    tokens: 0,
-  };
-  let nextToken = 1000;
-  let nextId = 1;
-  let nowMs = 0;
-  const draw = (count: number) => Array.from({ length: count }, () => nextToken++);
-  const ask = (client: Client): void => {
-    const isFirst = client.turn % traffic.turns === 0;
-    const shared = Array.from({ length: sharedTokens }, (_, index) => index + 1);
-    client.history = isFirst
-      ? [...shared, ...draw(traffic.openingTokens)]
-      : [...client.history, ...draw(traffic.userTokens)];
-    client.reusable = isFirst ? sharedTokens : client.reusable;
-    const spec: SequenceSpec = {
-      id: nextId,
-      prompt: Uint32Array.from(client.history),
-      maxTokens: traffic.replyTokens,
+  return new Talk(traffic).hold();
+}
+
+class Talk {
+  private readonly traffic: VirtualTraffic;
+  private readonly random: SeededRandom;
+  private readonly scheduler: Scheduler;
+  private readonly clients: Client[];
+  private readonly underWay = new Map<number, Client>();
+  private readonly counts = { requests: 0, computedTokens: 0, idealTokens: 0, saves: 0, restores: 0 };
+  private fileMs = 0;
+  private sampledTokens = 0;
+  private nextToken = 1000;
+  private nextId = 1;
+  private nowMs = 0;
+
+  constructor(traffic: VirtualTraffic) {
+    this.traffic = traffic;
+    this.random = new SeededRandom(traffic.seed);
+    this.scheduler = new Scheduler({
+      slotCount: traffic.slots,
+      contextTokens: 1024,
+      batchTokens: 512,
+      maxWaiting: traffic.clients,
+      maxWaitingTokens: 1e9,
+      endTokens: new Set(),
+      snapshotBytes: 8e9,
+      snapshotBytesPerToken: bytesPerToken,
+      operationCosts: { copyMs: 8, fileMs: 1, saveMsPerToken: 0.015, restoreMsPerToken: 0.009 },
+    });
+    this.clients = Array.from({ length: traffic.clients }, () => {
+      return { readyMs: 0, turn: 0, history: [], reusable: 0 };
+    });
+  }
+
+  hold(): TrafficFigures {
+    while (this.nowMs < this.traffic.seconds * 1000) {
+      for (const client of this.clients) if (client.readyMs <= this.nowMs) this.ask(client);
+      const { plan } = this.scheduler.planTick(this.nowMs);
+      if (plan) this.tick(plan);
+      else this.nowMs = Math.min(...this.clients.map(({ readyMs }) => readyMs));
+    }
+    return {
+      ...this.counts,
+      fileShare: this.fileMs / this.nowMs,
+      snapshotsNow: this.scheduler.stats().cache.snapshots,
+      tokensPerSecond: (1000 * this.sampledTokens) / this.nowMs,
+    };
+  }
+
+  private ask(client: Client): void {
+    const { turns, sharedTokens = 0, openingTokens, userTokens } = this.traffic;
+    if (client.turn % turns === 0) {
+      const shared = Array.from({ length: sharedTokens }, (_, index) => index + 1);
+      client.history = [...shared, ...this.draw(openingTokens)];
+      client.reusable = sharedTokens;
+    } else client.history.push(...this.draw(userTokens));
+    client.turn += 1;
+    client.readyMs = Number.POSITIVE_INFINITY;
+    this.underWay.set(this.nextId, client);
+    this.scheduler.submit([this.specOf(client)], this.nowMs);
+    this.nextId += 1;
+  }
+
+  private specOf({ history }: Client): SequenceSpec {
+    return {
+      id: this.nextId,
+      prompt: Uint32Array.from(history),
+      maxTokens: this.traffic.replyTokens,
       ignoreEndToken: true,
       priorityClass: 'interactive',
       tenant: 'anonymous',
       cacheSalt: '',
       deadlineMs: null,
     };
-    nextId += 1;
-    client.turn += 1;
-    client.readyMs = Number.POSITIVE_INFINITY;
-    underWay.set(spec.id, client);
-    scheduler.submit([spec], nowMs);
-  };
-  const answered = (client: Client, cachedTokens: number): void => {
-    figures.requests += 1;
-    const promptTokens = client.history.length - traffic.replyTokens;
-    figures.computedTokens += promptTokens - cachedTokens;
-    figures.idealTokens += promptTokens - client.reusable;
-    client.reusable = client.history.length - 1;
-    client.readyMs = nowMs - traffic.meanThinkMs * Math.log(1 - random.next());
-  };
-  const fileMsOf = (plan: TickPlan): number => {
-    let fileMs = 0;
-    for (const { kind } of plan.operations) {
-      if (kind !== 'save' && kind !== 'restore') continue;
-      const ordinal = figures.saves + figures.restores;
-      figures[kind === 'save' ? 'saves' : 'restores'] += 1;
-      fileMs += (kind === 'save' ? cost.saveMs : cost.restoreMs) * traffic.fileFactor(ordinal);
-    }
-    return fileMs;
-  };
-  const execute = (plan: TickPlan): TickResult => {
-    const fileMs = fileMsOf(plan);
-    const sampled = plan.rows.filter(({ sample }) => sample).length;
-    const decodeMs =
-      cost.passMs * plan.work.passes +
-      cost.promptTokenMs * (plan.work.tokens - sampled) +
-      cost.rowMs * sampled;
-    nowMs += fileMs + decodeMs;
-    figures.fileMs += fileMs;
-    figures.tokens += sampled;
-    const saves = plan.operations.flatMap((each) =>
-      each.kind === 'save' ? { snapshotId: each.snapshotId, bytes: each.tokens.length * bytesPerToken } : [],
-    );
-    const sampledTokens = plan.rows.map(({ sample }) => (sample ? nextToken++ : -1));
-    return { outcome: 'decoded', sampledTokens, decodeMs, saves, fileMs };
-  };
-  while (nowMs < traffic.seconds * 1000) {
-    for (const client of people) if (client.readyMs <= nowMs) ask(client);
-    const { plan } = scheduler.planTick(nowMs);
-    if (!plan) {
-      nowMs = Math.min(...people.map(({ readyMs }) => readyMs));
-      continue;
-    }
-    for (const event of scheduler.applyTick(execute(plan))) {
-      if (event.type === 'token') underWay.get(event.sequenceId)!.history.push(event.token);
-      else if (event.type === 'finished') answered(underWay.get(event.sequenceId)!, event.cachedTokens);
+  }
+
+  private tick(plan: TickPlan): void {
+    for (const event of this.scheduler.applyTick(this.execute(plan))) {
+      if (event.type === 'token') this.underWay.get(event.sequenceId)!.history.push(event.token);
+      else if (event.type === 'finished')
+        this.answered(this.underWay.get(event.sequenceId)!, event.cachedTokens);
     }
   }
-  const { fileMs, tokens, ...counts } = figures;
-  return {
-    ...counts,
-    fileShare: fileMs / nowMs,
-    snapshotsNow: scheduler.stats().cache.snapshots,
-    tokensPerSecond: (1000 * tokens) / nowMs,
-  };
+
+  private execute({ operations, rows, work }: TickPlan): TickResult {
+    const fileMs = operations.reduce((sum, { kind }) => sum + this.fileOperationMs(kind), 0);
+    const sampled = rows.filter(({ sample }) => sample).length;
+    const decodeMs =
+      cost.passMs * work.passes + cost.promptTokenMs * (work.tokens - sampled) + cost.rowMs * sampled;
+    this.nowMs += fileMs + decodeMs;
+    this.fileMs += fileMs;
+    this.sampledTokens += sampled;
+    const saves = operations.flatMap((each) =>
+      each.kind === 'save' ? { snapshotId: each.snapshotId, bytes: each.tokens.length * bytesPerToken } : [],
+    );
+    const sampledTokens = rows.map(({ sample }) => (sample ? this.draw(1)[0]! : -1));
+    return { outcome: 'decoded', sampledTokens, decodeMs, saves, fileMs };
+  }
+
+  private fileOperationMs(kind: SlotOperation['kind']): number {
+    if (kind !== 'save' && kind !== 'restore') return 0;
+    const factor = this.traffic.fileFactor(this.counts.saves + this.counts.restores);
+    this.counts[kind === 'save' ? 'saves' : 'restores'] += 1;
+    return factor * (kind === 'save' ? cost.saveMs : cost.restoreMs);
+  }
+
+  private answered(client: Client, cachedTokens: number): void {
+    const promptTokens = client.history.length - this.traffic.replyTokens;
+    this.counts.requests += 1;
+    this.counts.computedTokens += promptTokens - cachedTokens;
+    this.counts.idealTokens += promptTokens - client.reusable;
+    // The last token was sampled but never computed.
+    client.reusable = client.history.length - 1;
+    client.readyMs = this.nowMs - this.traffic.meanThinkMs * Math.log(1 - this.random.next());
+  }
+
+  private draw(count: number): number[] {
+    return Array.from({ length: count }, () => this.nextToken++);
+  }
 }
