@@ -151,8 +151,12 @@ function choicesOf(shapes: readonly ShapeTimes[]): string[] {
   return Object.keys(shapes[0]?.fixedMs ?? {});
 }
 
-function lossShare({ fixedMs, learnedMs }: ShapeTimes): number {
-  return learnedMs / Math.min(...Object.values(fixedMs)) - 1;
+function lossShare(shape: ShapeTimes): number {
+  return shape.learnedMs / bestFixedMs(shape) - 1;
+}
+
+function bestFixedMs({ fixedMs }: ShapeTimes): number {
+  return Math.min(...Object.values(fixedMs));
 }
 
 /** Each shape of the last run, with the means over all runs that have it. */
@@ -193,7 +197,7 @@ function comparisons(builds: readonly BuildThreads[]): string[] {
     '',
     '## What a build of your own brings',
     '',
-    '`npm run build:native` against the prebuilt llama.cpp of node-llama-cpp, both with the learned number of threads (from the tables above). Range: the runs in turn, one by one.',
+    '`npm run build:native` against the prebuilt llama.cpp of node-llama-cpp, each with its best fixed number of threads, so that what was learned plays no part (from the tables above). Range: the runs in turn, one by one.',
     '',
     ...tables,
   ];
@@ -212,10 +216,11 @@ function comparisonTable(prebuilt: BuildThreads, local: BuildThreads): string[] 
       const ratios = prebuilt.runs.flatMap(({ shapes }, index) => {
         const before = findShape(shapes, shape);
         const after = findShape(local.runs[index]?.shapes ?? [], shape);
-        return before && after ? [before.learnedMs / after.learnedMs] : [];
+        return before && after ? [bestFixedMs(before) / bestFixedMs(after)] : [];
       });
       const range = [Math.min(...ratios), Math.max(...ratios)].map((ratio) => formatNumber(ratio, 2));
-      const cells = [shape.learnedMs, other.learnedMs, shape.learnedMs / other.learnedMs];
+      const [beforeMs, afterMs] = [bestFixedMs(shape), bestFixedMs(other)];
+      const cells = [beforeMs, afterMs, beforeMs / afterMs];
       return [
         `| ${shape.rows} x ${shape.tokensEach} | ${cells.map((cell) => formatNumber(cell, 2)).join(' | ')} | ${range.join(' – ')} |`,
       ];

@@ -183,7 +183,7 @@ describe('threads', () => {
   it('show what a local build brings once both were measured', () => {
     const text = renderMarkdown(results, 'results/x.json', [], mergeThreads([prebuilt], local));
     expect(text).toContain('<a id="native-builds"></a>');
-    expect(text).toContain('| 1 x 1 | 6.12 | 3.06 | 2.00 | 2.00 – 2.00 |');
+    expect(text).toContain('| 1 x 1 | 6.00 | 3.00 | 2.00 | 2.00 – 2.00 |');
   });
 
   it('a new measurement replaces the one of the same build', () => {

@@ -27,7 +27,7 @@ export function judgeNativeBuild(build: NativeBuild, cores: number): Check {
   return warn(
     'native',
     finding,
-    `a build of your own adds OpenMP, which helps on some machines and made no difference on ours (bench/README.md#native-builds); ${buildAdvice()}`,
+    `a build of your own adds OpenMP, which was nowhere clearly faster on our machine and may be on yours (bench/README.md#native-builds); ${buildAdvice()}`,
   );
 }
 
