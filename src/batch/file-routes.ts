@@ -20,7 +20,8 @@ export function addFileRoutes(server: FastifyInstance, keeper: BatchKeeper): voi
   server.register(async (scope) => {
     // The store has limits of its own and a better message.
     await scope.register(multipart, { limits: { ...formLimits, fileSize: Number.POSITIVE_INFINITY } });
-    scope.post('/v1/files', { schema: fileDocuments.create }, (request) => receiveFile(request, files));
+    const create = { schema: fileDocuments.create, config: { isUpload: true } };
+    scope.post('/v1/files', create, (request) => receiveFile(request, files));
   });
 
   server.get<Query>('/v1/files', { schema: fileDocuments.list }, async (request) => {

@@ -12,6 +12,7 @@ import type { HttpConfig } from './http-config.js';
 import { acceptJsonBodies } from './json-body.js';
 import { KnownRoutes } from './known-routes.js';
 import { OpenConnections } from './open-connections.js';
+import { defaultReceiveLimits, limitReceiving, type ReceiveLimits } from './receive-limits.js';
 import { requestIdHeader, requestIdOf } from './request-id.js';
 import { noOverflow, type OverflowView, type RouteContext } from './route-context.js';
 import { addChatCompletions } from './routes/chat-completions.js';
@@ -23,9 +24,6 @@ import { addModels } from './routes/models.js';
 import { addStreams } from './routes/streams.js';
 import { addTokenization } from './routes/tokenization.js';
 import { addTrace } from './routes/trace.js';
-
-/** Milliseconds a client may take to send one whole request; generation is not counted. */
-const receiveTimeoutMs = 60_000;
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -44,6 +42,8 @@ export interface HttpServerOptions {
   onlyStatus?: boolean;
   /** Absent: nothing is logged. */
   logger?: FastifyBaseLogger;
+  /** Absent: `defaultReceiveLimits`. */
+  receiveLimits?: ReceiveLimits;
   /** Adds routes of higher layers, behind the same authentication, errors and documentation. */
   addMoreRoutes?: (server: FastifyInstance) => void;
 }
@@ -56,7 +56,8 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     ...(logger === undefined ? { logger: false } : { loggerInstance: logger }),
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: config.maxBodyBytes,
-    requestTimeout: receiveTimeoutMs,
+    // `limitReceiving` does it; for the headers Node's own limit of a minute holds.
+    requestTimeout: 0,
     genReqId: requestIdOf,
     // A core that drains says so itself, in the OpenAI shape.
     return503OnClosing: false,
@@ -73,6 +74,7 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
   routes.watch(server);
   acceptJsonBodies(server);
   documentOnly(server);
+  limitReceiving(server, options.receiveLimits ?? defaultReceiveLimits);
   identifyRequests(server, core, new Authentication(config.apiKeys));
   logResponses(server);
   server.setErrorHandler((error, request, reply) => errorReplies.send(error, request, reply));
