@@ -148,7 +148,9 @@ export class CostModel {
     }
     cell.count += 1;
     const isFaster = measuredMs * fasterFactor < cell.measuredMs;
-    const weight = Math.max(isFaster ? fasterWeight : forgetting, 1 / cell.count);
+    const isSlower = measuredMs > fasterFactor * cell.measuredMs;
+    // Two calls do not make a mean: a hiccup in the second must not condemn the shape.
+    const weight = isSlower ? forgetting : Math.max(isFaster ? fasterWeight : forgetting, 1 / cell.count);
     cell.measuredMs += weight * (Math.min(measuredMs, outlierFactor * cell.measuredMs) - cell.measuredMs);
     cell.features.forEach((value, index) => {
       cell.features[index] = value + weight * (features[index]! - value);
