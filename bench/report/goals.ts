@@ -195,7 +195,7 @@ export const goals: readonly Goal[] = [
   {
     id: 'batch-share',
     scenario: 'batch-under-interactive',
-    text: 'Bulk tok/s / what interactive users leave',
+    text: 'Bulk tok/s / what it makes alone in the time without interactive requests',
     atLeast: 0.9,
     unit: '%',
     measured: own('batch-under-interactive', 'batchOfWhatIsLeft'),

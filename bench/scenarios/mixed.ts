@@ -135,6 +135,7 @@ export const batchUnderInteractive: Scenario = {
     'itlP99Ratio',
     'batchTokensPerSecond',
     'batchOfWhatIsLeft',
+    'batchOfSpareTokens',
   ],
   async run(context) {
     const ratePerSecond = interactiveShare * (await capacityOf(context));
@@ -150,7 +151,7 @@ export const batchUnderInteractive: Scenario = {
     return {
       metrics: {
         ...interactiveFigures(alone, mixed, context),
-        ...batchFigures(mixed, batch, batchAlone),
+        ...batchFigures(alone, mixed, batch, batchAlone),
         offeredRequestsPerSecond: ratePerSecond,
       },
     };
@@ -179,20 +180,43 @@ function interactiveFigures(aloneResult: DriverResult, mixedResult: DriverResult
 }
 
 /**
- * Both kinds of request have the same lengths, so a token of one costs what a token of the other costs, and what is
- * left for bulk work is what it generates alone minus what the interactive users generate.
+ * Every row of bulk work makes the ticks it joins longer, so what interactive users leave is time: the share of it in
+ * which none of their requests is in the system when they are alone. Bulk work that uses all of it generates that share
+ * of what it generates alone; more than that it can only have by slowing them down. `batchOfSpareTokens` asks for more:
+ * both kinds of request have the same lengths, so the tokens to spare are those of bulk work alone minus theirs.
  */
-function batchFigures(mixed: DriverResult, batch: DriverResult, batchAlone: DriverResult) {
+function batchFigures(
+  alone: DriverResult,
+  mixed: DriverResult,
+  batch: DriverResult,
+  batchAlone: DriverResult,
+) {
   const aloneTokensPerSecond = tokensPerSecond(batchAlone);
   const interactiveTokensPerSecond = tokensPerSecond(mixed);
   const batchTokensPerSecond = tokensPerSecond(batch);
-  const left = aloneTokensPerSecond - interactiveTokensPerSecond;
+  const idleShare = idleShareOf(alone);
+  const ratio = (left: number) => (left > 0 ? batchTokensPerSecond / left : Number.NaN);
   return {
     batchTokensPerSecond,
     batchAloneTokensPerSecond: aloneTokensPerSecond,
     interactiveTokensPerSecond,
-    batchOfWhatIsLeft: left > 0 ? batchTokensPerSecond / left : Number.NaN,
+    interactiveIdleShare: idleShare,
+    batchOfWhatIsLeft: ratio(idleShare * aloneTokensPerSecond),
+    batchOfSpareTokens: ratio(aloneTokensPerSecond - interactiveTokensPerSecond),
   };
+}
+
+/** Share of the window in which no request is in the system. */
+export function idleShareOf({ records, window }: Pick<DriverResult, 'records' | 'window'>): number {
+  const { startMs, endMs } = window;
+  let idleMs = 0;
+  let busyUntilMs = startMs;
+  for (const { sentAtMs, finishedAtMs } of [...records].sort((a, b) => a.sentAtMs - b.sentAtMs)) {
+    idleMs += Math.max(0, Math.min(sentAtMs, endMs) - busyUntilMs);
+    busyUntilMs = Math.max(busyUntilMs, finishedAtMs);
+  }
+  idleMs += Math.max(0, endMs - busyUntilMs);
+  return idleMs / (endMs - startMs);
 }
 
 function tokensPerSecond({ records, window }: DriverResult): number {
