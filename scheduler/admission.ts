@@ -1,5 +1,5 @@
 import type { SchedulerConfig } from './ports.js';
-import type { SequenceSpec } from './sequence-spec.js';
+import type { PriorityClass, SequenceSpec } from './sequence-spec.js';
 
 /** Why sequences were not taken; nothing of the request was kept. */
 export type Rejection =
@@ -10,6 +10,25 @@ export type Rejection =
   | { reason: 'waiting'; waiting: number; limit: number }
   | { reason: 'waiting-tokens'; waitingTokens: number; limit: number };
 
+/** How full a class may make the line: what lies above is kept for higher classes. */
+export const lineShare: Readonly<Record<PriorityClass, number>> = {
+  interactive: 1,
+  standard: 0.9,
+  batch: 0.5,
+};
+
+/** The limits of the line for one class; a single prompt fits in any case. */
+export function lineLimits(
+  { maxWaiting, maxWaitingTokens, contextTokens }: SchedulerConfig,
+  priorityClass: PriorityClass,
+): { maxWaiting: number; maxWaitingTokens: number } {
+  const share = lineShare[priorityClass];
+  return {
+    maxWaiting: Math.ceil(share * maxWaiting),
+    maxWaitingTokens: Math.min(maxWaitingTokens, Math.max(share * maxWaitingTokens, contextTokens)),
+  };
+}
+
 export interface LineState {
   waiting: number;
   waitingTokens: number;
@@ -17,8 +36,8 @@ export interface LineState {
 }
 
 /**
- * Takes all sequences or none. A slot's window is fixed, so whoever fits it can never run out of memory halfway.
- * Sequences that will start in the next tick do not count against the line.
+ * Takes all sequences of a request or none; they are of one class. A slot's window is fixed, so whoever fits it can never run out of memory halfway.
+ * Lower classes leave room in the line for higher ones. Sequences that will start in the next tick do not count against the line.
  */
 export function admit(
   specs: readonly SequenceSpec[],
@@ -32,9 +51,10 @@ export function admit(
     }
     promptTokens += prompt.length;
   }
-  const rejection = admitToLine(specs.length, promptTokens, line, config);
+  const limits = lineLimits(config, specs[0]?.priorityClass ?? 'interactive');
+  const rejection = admitToLine(specs.length, promptTokens, line, limits);
   const emptyLine = { waiting: 0, waitingTokens: 0, freeSlots: config.slotCount };
-  if (!rejection || !admitToLine(specs.length, promptTokens, emptyLine, config)) return rejection;
+  if (!rejection || !admitToLine(specs.length, promptTokens, emptyLine, limits)) return rejection;
   return { reason: 'never', choices: specs.length, promptTokens };
 }
 
@@ -42,15 +62,15 @@ function admitToLine(
   choices: number,
   promptTokens: number,
   line: LineState,
-  config: SchedulerConfig,
+  limits: Pick<SchedulerConfig, 'maxWaiting' | 'maxWaitingTokens'>,
 ): Rejection | null {
   const waiting = line.waiting + choices;
-  if (waiting > config.maxWaiting + line.freeSlots) {
-    return { reason: 'waiting', waiting: line.waiting, limit: config.maxWaiting };
+  if (waiting > limits.maxWaiting + line.freeSlots) {
+    return { reason: 'waiting', waiting: line.waiting, limit: limits.maxWaiting };
   }
   const waitingTokens = line.waitingTokens + promptTokens;
-  if (waiting > line.freeSlots && waitingTokens > config.maxWaitingTokens) {
-    return { reason: 'waiting-tokens', waitingTokens: line.waitingTokens, limit: config.maxWaitingTokens };
+  if (waiting > line.freeSlots && waitingTokens > limits.maxWaitingTokens) {
+    return { reason: 'waiting-tokens', waitingTokens: line.waitingTokens, limit: limits.maxWaitingTokens };
   }
   return null;
 }

@@ -11,6 +11,9 @@ import type { LedgerEntry } from '../ledger.js';
 import { require } from '../violation.js';
 import type { Invariant, World } from './invariant.js';
 
+/** How full a class may make the line. */
+const shares = { interactive: 1, standard: 0.9, batch: 0.5 };
+
 /** `queue-bounds`: who is refused has to be, nobody else is, and the line's counts are true and within the limits. */
 export class QueueBounds implements Invariant {
   private readonly world: World;
@@ -40,7 +43,11 @@ export class QueueBounds implements Invariant {
   }
 
   private dueRejection(specs: readonly SequenceSpec[], before: SchedulerStats): Rejection['reason'] | null {
-    const { slotCount, contextTokens, maxWaiting, maxWaitingTokens } = this.world.scenario.config;
+    const { slotCount, contextTokens, ...line } = this.world.scenario.config;
+    const share = shares[specs[0]?.priorityClass ?? 'interactive'];
+    const maxWaiting = Math.ceil(share * line.maxWaiting);
+    const fullTokens = line.maxWaitingTokens;
+    const maxWaitingTokens = Math.min(fullTokens, Math.max(share * fullTokens, contextTokens));
     if (specs.some((spec) => spec.prompt.length + spec.maxTokens > contextTokens)) return 'window';
     const free = before.cachedSlots + before.emptySlots;
     const waiting = before.waiting + specs.length;
