@@ -1,9 +1,13 @@
+import { lowestRate } from './reuse-rate.js';
+
 /** What eviction remembers of a cached prefix. */
 export interface CacheEntry {
   /** How often it was worth something: 1 when stored, one more per reuse. */
   uses: number;
   /** The inflation when it was last used. */
   credit: number;
+  /** Left by bulk work: each of its requests is sent once. */
+  isBulk: boolean;
 }
 
 /**
@@ -31,6 +35,11 @@ export class Eviction {
     this.refresh(entry);
   }
 
+  /** Expected share of entries like this that are asked for again. */
+  rateOf({ isBulk }: Pick<CacheEntry, 'isBulk'>): number {
+    return isBulk ? lowestRate : this.reuse.rate;
+  }
+
   /** Milliseconds that keeping the entry is expected to save. */
   worthMs(entry: CacheEntry, recomputeMs: number): number {
     if (recomputeMs === 0) return 0;
@@ -42,7 +51,7 @@ export class Eviction {
     if (recomputeMs > 0) this.inflation = Math.max(this.inflation, this.valueMs(entry, recomputeMs));
   }
 
-  private valueMs({ uses, credit }: CacheEntry, recomputeMs: number): number {
-    return credit + uses * this.reuse.rate * recomputeMs;
+  private valueMs(entry: CacheEntry, recomputeMs: number): number {
+    return entry.credit + entry.uses * this.rateOf(entry) * recomputeMs;
   }
 }

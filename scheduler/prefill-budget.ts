@@ -1,7 +1,7 @@
 import type { CostCoefficients } from './cost-model.js';
 
 /** Share of the target that is planned for; the rest absorbs prediction error and sampling. */
-const plannedShare = 0.9;
+export const plannedShare = 0.9;
 /** Fewer prompt tokens than this are not worth the pass they cost. */
 export const minimumChunkTokens = 32;
 /** Of the decode time, what prefill is owed per tick even when the target leaves nothing. */
@@ -37,6 +37,12 @@ export class PrefillBudget {
     if (affordable >= usefulTokens) return this.settle(Math.min(affordable, freeTokens));
     this.owedMs += Math.max(leftMs, minimumPrefillShare * decodeMs);
     return tokensFor(this.owedMs, demand) >= usefulTokens ? this.settle(usefulTokens) : 0;
+  }
+
+  /** For ticks that nobody reads along with: what fits into so much time, and always a useful chunk. */
+  grantWithin(limitMs: number, demand: PrefillDemand, freeTokens: number): number {
+    const affordable = tokensFor(limitMs - demand.decodeMs, demand);
+    return this.settle(Math.min(Math.max(minimumChunkTokens, affordable), freeTokens));
   }
 
   private settle(tokens: number): number {

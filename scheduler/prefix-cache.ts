@@ -138,7 +138,7 @@ export class PrefixCache {
     if (recomputeMs <= this.costs.saveMs(cached.length) + this.costs.restoreMs(cached.length)) return false;
     const snapshot = this.save(slot, cached, recomputeMs);
     // As valuable as one that is used for certain.
-    if (snapshot) snapshot.uses = Math.ceil(1 / this.reuse.rate);
+    if (snapshot) snapshot.uses = Math.ceil(1 / this.eviction.rateOf(snapshot));
     return snapshot !== null;
   }
 
@@ -147,7 +147,7 @@ export class PrefixCache {
     const { cached } = slot;
     const recomputeMs = this.lostPrefillMs(slot, keptTokens);
     if (recomputeMs > 0) {
-      this.reuse.left(slot.cacheSalt, cached, this.index.sharedLength(slot));
+      if (!slot.isBulk) this.reuse.left(slot.cacheSalt, cached, this.index.sharedLength(slot));
       if (!this.parks(slot, cached, recomputeMs)) {
         this.count('overwritten');
         if (keptTokens === 0) this.eviction.evicted(slot, recomputeMs);
@@ -215,7 +215,7 @@ export class PrefixCache {
   }
 
   private parks(slot: Slot, tokens: Uint32Array, recomputeMs: number): boolean {
-    const savingMs = recomputeMs * this.reuse.rate;
+    const savingMs = recomputeMs * this.eviction.rateOf(slot);
     const saveMs = this.costs.saveMs(tokens.length);
     if (savingMs <= saveMs + this.costs.restoreMs(tokens.length)) return false;
     if (!this.planned.fitsSave(saveMs, recomputeMs, this.costs.passMs)) return false;
@@ -231,6 +231,7 @@ export class PrefixCache {
     const snapshot = this.snapshots.add(slot.cacheSalt, tokens, worthMs);
     if (!snapshot) return null;
     snapshot.uses = slot.uses;
+    snapshot.isBulk = slot.isBulk;
     this.planned.save(slot.index, snapshot.id, tokens, this.costs.saveMs(tokens.length));
     return snapshot;
   }

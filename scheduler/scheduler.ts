@@ -111,7 +111,10 @@ export class Scheduler {
     this.startWaiting(nowMs);
     this.preemptForWaiting(nowMs, firstNewRank);
     const move = this.compaction.choose(this.pool.slots, this.slotCosts);
-    if (move) this.pool.move(move.sequence, move.toSlot);
+    // A copy for one that sits out saves no pass.
+    if (move && !this.sharing.maySitOut(move.sequence, this.running)) {
+      this.pool.move(move.sequence, move.toSlot);
+    }
     const shares = this.sharing.share(this.runningBySlot(), nowMs);
     const { rows, operations } = layOutRows(this.pool.slots, shares);
     if (rows.length === 0) return { plan: null, events: this.takeEvents() };

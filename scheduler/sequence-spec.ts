@@ -7,6 +7,11 @@ export function classRank({ priorityClass }: { priorityClass: PriorityClass }): 
   return priorityClasses.indexOf(priorityClass);
 }
 
+/** Of the class that only gets what others leave. */
+export function isBulk({ priorityClass }: { priorityClass: PriorityClass }): boolean {
+  return priorityClass === 'batch';
+}
+
 /** One choice of one request, as it enters the scheduler. */
 export interface SequenceSpec {
   /** Unique for the life of the scheduler. */

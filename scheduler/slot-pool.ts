@@ -3,7 +3,7 @@ import type { CacheStats } from './cache-stats.js';
 import type { SlotOperation, TickPlan, TickResult } from './ports.js';
 import { PrefixCache, type PrefixCacheOptions } from './prefix-cache.js';
 import type { Sequence } from './sequence.js';
-import type { SequenceSpec } from './sequence-spec.js';
+import { isBulk, type SequenceSpec } from './sequence-spec.js';
 import type { Slot } from './slot.js';
 import { cheapestImport, cheapestSource, extraPasses, restMs } from './slot-choice.js';
 import type { SlotCosts } from './slot-costs.js';
@@ -34,6 +34,7 @@ export class SlotPool {
       kvTokens: 0,
       uses: 1,
       credit: 0,
+      isBulk: false,
     }));
     this.freeSlots = options.slotCount;
     this.costs = options.costs;
@@ -63,6 +64,7 @@ export class SlotPool {
     this.cache.vacate(slot, inPlaceTokens);
     slot.owner = sequence;
     slot.cacheSalt = sequence.spec.cacheSalt;
+    slot.isBulk = isBulk(sequence.spec);
     this.freeSlots -= 1;
     return { slot, inPlaceTokens };
   }
@@ -133,6 +135,7 @@ export class SlotPool {
     Object.assign(to, {
       owner: sequence,
       cacheSalt: sequence.spec.cacheSalt,
+      isBulk: isBulk(sequence.spec),
       uses: 1,
       kvTokens: from.kvTokens,
     });

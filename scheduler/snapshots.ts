@@ -95,6 +95,7 @@ export class Snapshots {
       earlier: this.earlierStates(namespace, tokens),
       uses: 1,
       credit: 0,
+      isBulk: false,
     };
     this.nextId += 1;
     this.eviction.refresh(snapshot);

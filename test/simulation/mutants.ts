@@ -16,15 +16,15 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'off by one in the budget: a token more than the batch holds',
     file: 'tick-sharing.ts',
-    from: 'this.config.batchTokens - decoding.length,',
-    to: 'this.config.batchTokens - decoding.length + 1,',
+    from: 'this.config.batchTokens - decoding.length;',
+    to: 'this.config.batchTokens - decoding.length + 1;',
     caughtBy: 'scheduler-assertion',
   },
   {
     name: 'off by one in the budget: a token of the batch stays unused',
     file: 'tick-sharing.ts',
-    from: 'this.config.batchTokens - decoding.length,',
-    to: 'this.config.batchTokens - decoding.length - 1,',
+    from: 'this.config.batchTokens - decoding.length;',
+    to: 'this.config.batchTokens - decoding.length - 1;',
     caughtBy: 'budget-spent',
   },
   {
@@ -267,8 +267,15 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'one place in line too few',
     file: 'admission.ts',
-    from: 'waiting > config.maxWaiting + line.freeSlots',
-    to: 'waiting >= config.maxWaiting + line.freeSlots',
+    from: 'waiting > limits.maxWaiting + line.freeSlots',
+    to: 'waiting >= limits.maxWaiting + line.freeSlots',
+    caughtBy: 'queue-bounds',
+  },
+  {
+    name: 'bulk work may fill the line',
+    file: 'admission.ts',
+    from: 'batch: 0.5',
+    to: 'batch: 1',
     caughtBy: 'queue-bounds',
   },
   {
@@ -319,6 +326,27 @@ export const mutants: readonly Mutant[] = [
     from: 'if (decodeMs === 0 || itlTargetMs === 0) return this.settle(freeTokens);',
     to: 'if (decodeMs === 0) return this.settle(freeTokens); if (itlTargetMs === 0) return 0;',
     caughtBy: 'budget-spent',
+  },
+  {
+    name: 'bulk work rides whatever it costs the others',
+    file: 'bulk-sharing.ts',
+    from: 'const availableMs = Math.max(creditMs,',
+    to: 'const availableMs = Math.max(Number.POSITIVE_INFINITY,',
+    caughtBy: 'bulk-bounded',
+  },
+  {
+    name: 'bulk work never gets the credit it is owed',
+    file: 'bulk-sharing.ts',
+    from: 'this.creditMs + bulkShare * baseMs',
+    to: 'this.creditMs',
+    caughtBy: 'bulk-moves',
+  },
+  {
+    name: 'of bulk work, who rode last rides again',
+    file: 'bulk-sharing.ts',
+    from: 'turn(left) - turn(right) ||',
+    to: 'turn(right) - turn(left) ||',
+    caughtBy: 'bulk-takes-turns',
   },
   {
     name: 'an empty plan while there is work',

@@ -7,13 +7,18 @@ import type { Invariant, World } from './invariant.js';
 
 const plannedShare = 0.9;
 
+/** For so long after another class has run, ticks of bulk work alone are kept short. */
+const cautionMs = 5_000;
+
 /**
+ * Bulk work that runs beside other classes, and an ITL target counts, is the business of `BulkWork`; alone it has none.
  * `everyone-rides`: each decoding sequence has its one-token row. `budget-spent`: without an ITL target, or with nobody
  * decoding, prefill takes all it can use of the batch, but for a part that is cut to the length of another to share its passes. `itl-budget`: with a target, prefill takes no more than fits under it
  * by the scheduler's own cost model, except one documented minimum chunk. `greedy-prefill`: at most one prompt gets a part.
  */
 export class Budget implements Invariant {
   private readonly world: World;
+  private othersRanMs = Number.NEGATIVE_INFINITY;
 
   constructor(world: World) {
     this.world = world;
@@ -21,19 +26,13 @@ export class Budget implements Invariant {
 
   planned(plan: TickPlan | null, clockMs: number): void {
     const { ledger, scenario } = this.world;
-    const unknown: LedgerEntry[] = [];
     const shares = new Map(plan?.rows.map((row) => [row.sequenceId, row.tokens.length]));
-    const decoding: LedgerEntry[] = [];
-    const prefilling: { entry: LedgerEntry; pendingTokens: number; share: number }[] = [];
-    for (const entry of ledger.running) {
-      const share = shares.get(entry.spec.id) ?? 0;
-      // One that waits for a prefix, or recomputes, and has no row: what it could use cannot be known.
-      const pendingTokens = this.pendingTokens(entry, plan);
-      if (pendingTokens === null) unknown.push(entry);
-      if (pendingTokens === null) continue;
-      if (pendingTokens === 1) decoding.push(entry);
-      else prefilling.push({ entry, pendingTokens, share });
-    }
+    const others = [...ledger.running].filter(({ spec }) => spec.priorityClass !== 'batch');
+    const hasTarget = scenario.policy.itlTargetMs !== 0;
+    const isBulkAlone = hasTarget && others.length === 0;
+    if (others.length > 0) this.othersRanMs = clockMs;
+    const judged = hasTarget && others.length > 0 ? others : ledger.running;
+    const { unknown, decoding, prefilling } = this.sort(judged, shares, plan);
     for (const { spec } of decoding) {
       require(shares.get(spec.id) === 1, 'everyone-rides', () =>
         `sequence ${spec.id} decodes but has no row`);
@@ -42,7 +41,8 @@ export class Budget implements Invariant {
     require(parts.length <= 1, 'greedy-prefill', () => `${parts.length} prompts get only a part`);
     const granted = prefilling.reduce((sum, { share }) => sum + share, 0);
     const wanted = prefilling.reduce((sum, each) => sum + each.pendingTokens, 0);
-    if (decoding.length === 0 || scenario.policy.itlTargetMs === 0) {
+    if (isBulkAlone && clockMs - this.othersRanMs < cautionMs) return;
+    if (decoding.length === 0 || !hasTarget || isBulkAlone) {
       const possible = Math.min(wanted, scenario.config.batchTokens - decoding.length);
       const isSpent = unknown.length > 0 ? granted >= possible : granted === possible;
       const isFused = prefilling.some((each) => each !== parts[0] && each.share === parts[0]?.share);
@@ -52,6 +52,20 @@ export class Budget implements Invariant {
       const late = [...unknown, ...prefilling.map(({ entry }) => entry)];
       this.checkTarget(decoding, late, granted, clockMs);
     }
+  }
+
+  private sort(entries: Iterable<LedgerEntry>, shares: ReadonlyMap<number, number>, plan: TickPlan | null) {
+    // Those that wait for a prefix, or recompute, and have no row: what they could use cannot be known.
+    const unknown: LedgerEntry[] = [];
+    const decoding: LedgerEntry[] = [];
+    const prefilling: { entry: LedgerEntry; pendingTokens: number; share: number }[] = [];
+    for (const entry of entries) {
+      const pendingTokens = this.pendingTokens(entry, plan);
+      if (pendingTokens === null) unknown.push(entry);
+      else if (pendingTokens === 1) decoding.push(entry);
+      else prefilling.push({ entry, pendingTokens, share: shares.get(entry.spec.id) ?? 0 });
+    }
+    return { unknown, decoding, prefilling };
   }
 
   private pendingTokens(entry: LedgerEntry, plan: TickPlan | null): number | null {

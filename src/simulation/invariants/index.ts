@@ -1,6 +1,7 @@
 import { maxFailedTicks } from '../../../scheduler/scheduler.js';
 import { isFaultless } from '../scenario.js';
 import { Budget } from './budget.js';
+import { BulkWork } from './bulk.js';
 import { FairService } from './fair-service.js';
 import type { Invariant, World } from './invariant.js';
 import { ExpiresInTime, GivesUp, LeavesAtOnce, Liveness, NoTokenLost, SleepsOnlyWhenIdle } from './life.js';
@@ -39,6 +40,9 @@ export const invariantNames = [
   'budget-spent',
   'greedy-prefill',
   'itl-budget',
+  'bulk-bounded',
+  'bulk-moves',
+  'bulk-takes-turns',
   'sleeps-only-when-idle',
   'liveness',
   'scheduler-assertion',
@@ -62,6 +66,7 @@ export function createInvariants(world: World): Invariant[] {
     new PreemptsLowerClass(world),
     new PreemptionsBounded(world),
     new Budget(world),
+    new BulkWork(world),
     new SleepsOnlyWhenIdle(world),
     new Liveness(world),
   ];

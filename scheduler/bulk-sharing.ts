@@ -1,0 +1,102 @@
+import type { CostModel } from './cost-model.js';
+import { workOf } from './cost-model.js';
+import { countPasses } from './pass-count.js';
+import { plannedShare } from './prefill-budget.js';
+import type { Sequence } from './sequence.js';
+
+/** Of the time that others' ticks take, what bulk work may add. */
+export const bulkShare = 0.1;
+/** The shortest part of a bulk prompt that is computed next to others' rows. */
+export const bulkChunkTokens = 8;
+
+export interface BulkDemand {
+  /** Tokens of the sequences of other classes, at least one; rows of bulk work are added in place. */
+  shares: Map<Sequence, number>;
+  /** Settled sequences of class batch, in any order. */
+  bulk: readonly Sequence[];
+  /** Milliseconds between two tokens that somebody asked for; 0: nobody did. */
+  itlTargetMs: number;
+  /** Milliseconds of a decode with all slots busy: what readers meet in any case when the house is full. */
+  fullDecodeMs: number;
+  model: CostModel;
+  batchTokens: number;
+}
+
+/**
+ * Which rows of bulk work join a tick of other classes. Each makes that tick longer, so bulk work lives on credit: a
+ * tenth of what the others' ticks take, which it spends as soon as it buys a row or a piece of prompt. It pushes no tick
+ * beyond a full decode or 1.1 times itself, unless it has waited for so long that its credit is full. A target that was
+ * asked for may be used up instead. Whoever has sat out longest rides first, so all of them get on.
+ */
+export class BulkSharing {
+  private creditMs = 0;
+  private ticks = 0;
+  private readonly lastRide = new WeakMap<Sequence, number>();
+
+  addRows({ shares, bulk, itlTargetMs, fullDecodeMs, model, batchTokens }: BulkDemand): void {
+    if (bulk.length === 0) return;
+    this.ticks += 1;
+    const costMs = (rows: ReadonlyMap<Sequence, number>) => predictMs(rows, model, batchTokens);
+    const baseMs = costMs(shares);
+    const waiting = this.byTurn(bulk);
+    const smallestMs = costMs(withRow(shares, waiting[0]!, smallestChunk(waiting[0]!))) - baseMs;
+    const fullCreditMs = Math.max(fullDecodeMs, smallestMs);
+    this.creditMs = Math.min(this.creditMs + bulkShare * baseMs, fullCreditMs);
+    const roomMs = Math.max(bulkShare * baseMs, fullDecodeMs - baseMs);
+    const creditMs = this.creditMs >= fullCreditMs ? this.creditMs : Math.min(this.creditMs, roomMs);
+    const availableMs = Math.max(creditMs, itlTargetMs > 0 ? plannedShare * itlTargetMs - baseMs : 0);
+    let freeTokens = batchTokens - [...shares.values()].reduce((sum, tokens) => sum + tokens, 0);
+    let spentMs = 0;
+    for (const sequence of waiting) {
+      const fits = (tokens: number) => costMs(withRow(shares, sequence, tokens)) - baseMs <= availableMs;
+      const tokens = mostTokens(sequence, freeTokens, fits);
+      if (tokens === 0) break;
+      shares.set(sequence, tokens);
+      this.lastRide.set(sequence, this.ticks);
+      freeTokens -= tokens;
+      spentMs = costMs(shares) - baseMs;
+    }
+    this.creditMs = Math.max(0, this.creditMs - spentMs);
+  }
+
+  /** Who is seen for the first time queues up behind those that sit out already. */
+  private byTurn(bulk: readonly Sequence[]): Sequence[] {
+    for (const sequence of bulk) {
+      if (!this.lastRide.has(sequence)) this.lastRide.set(sequence, this.ticks - 1);
+    }
+    const turn = (sequence: Sequence) => this.lastRide.get(sequence)!;
+    return [...bulk].sort((left, right) => turn(left) - turn(right) || left.startRank - right.startRank);
+  }
+}
+
+function smallestChunk({ pendingTokens }: Sequence): number {
+  return Math.min(bulkChunkTokens, pendingTokens);
+}
+
+/** The most tokens of a sequence that fit, by halving; 0: not even the smallest chunk. */
+function mostTokens(sequence: Sequence, freeTokens: number, fits: (tokens: number) => boolean): number {
+  const smallest = smallestChunk(sequence);
+  for (let tokens = Math.min(sequence.pendingTokens, freeTokens); tokens >= smallest; ) {
+    if (fits(tokens)) return tokens;
+    if (tokens === smallest) return 0;
+    tokens = Math.max(smallest, tokens >> 1);
+  }
+  return 0;
+}
+
+function withRow(shares: ReadonlyMap<Sequence, number>, sequence: Sequence, tokens: number) {
+  return new Map([...shares, [sequence, tokens]]);
+}
+
+function predictMs(shares: ReadonlyMap<Sequence, number>, model: CostModel, batchTokens: number): number {
+  const rows = [...shares]
+    .map(([sequence, tokens]) => ({
+      sequenceId: sequence.spec.id,
+      slot: sequence.slot!,
+      firstPosition: sequence.computedTokens,
+      tokens: sequence.nextTokens(tokens),
+      sample: tokens === sequence.pendingTokens,
+    }))
+    .sort((left, right) => left.slot - right.slot);
+  return model.predictMs(workOf(rows, countPasses(rows, batchTokens)));
+}

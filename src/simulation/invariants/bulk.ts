@@ -1,0 +1,97 @@
+import { bulkChunkTokens, bulkShare } from '../../../scheduler/bulk-sharing.js';
+import { type Row, type TickPlan, type TickWork, workOf } from '../../../scheduler/index.js';
+import type { LedgerEntry } from '../ledger.js';
+import { splitEqualPasses } from '../split-equal.js';
+import { require } from '../violation.js';
+import type { Invariant, World } from './invariant.js';
+
+const plannedShare = 0.9;
+/** The models learn meanwhile, and each number of threads has its own. */
+const patience = 4;
+/** In full credits: what has sat out for so long can pay for anything. */
+const longestSitting = 1.2;
+
+/**
+ * What holds while bulk work runs beside other classes and an ITL target counts. `bulk-bounded`: by the scheduler's own
+ * cost model its rows add no more than their share of the others' time, plus one full credit, unless a target that
+ * somebody asked for leaves more. `bulk-moves`: it does not sit out longer than its share takes to buy something.
+ * `bulk-takes-turns`: who has sat out longest rides first.
+ */
+export class BulkWork implements Invariant {
+  private readonly world: World;
+  private readonly turns = new Map<number, number>();
+  private ticks = 0;
+  private fullCreditMs = 0;
+  private earnedMs = 0;
+  private spentMs = 0;
+  private sittingMs = 0;
+
+  constructor(world: World) {
+    this.world = world;
+  }
+
+  planned(plan: TickPlan | null): void {
+    const { ledger, scenario } = this.world;
+    if (!plan || scenario.policy.itlTargetMs === 0) return;
+    const bulk = [...ledger.running].filter(({ spec }) => spec.priorityClass === 'batch');
+    const ids = new Set(bulk.map(({ spec }) => spec.id));
+    const others = plan.rows.filter(({ sequenceId }) => !ids.has(sequenceId));
+    if (others.length === 0 || bulk.length === 0) return;
+    const riding = new Set(plan.rows.map(({ sequenceId }) => sequenceId));
+    const sitting = bulk.filter(({ spec, computed }) => computed !== null && !riding.has(spec.id));
+    this.checkTime(plan, others, sitting);
+    this.checkTurns(
+      bulk.filter(({ spec }) => riding.has(spec.id)),
+      sitting,
+    );
+  }
+
+  private checkTime({ rows }: TickPlan, others: readonly Row[], sitting: readonly LedgerEntry[]): void {
+    const { itlTargetMs } = this.world.scenario.policy;
+    const bases = this.predictions(this.workOf(others));
+    const baseMs = Math.max(...bases);
+    this.fullCreditMs = Math.max(this.fullCreditMs, ...this.predictions(this.dearest()));
+    const added = this.predictions(this.workOf(rows)).map((ms, index) => ms - bases[index]!);
+    const leftMs = itlTargetMs === null ? 0 : Math.max(0, plannedShare * itlTargetMs - Math.min(...bases));
+    this.earnedMs += bulkShare * baseMs;
+    this.spentMs += Math.max(0, Math.min(...added) - leftMs);
+    require(this.spentMs <= this.earnedMs + patience * this.fullCreditMs, 'bulk-bounded', () =>
+      `bulk rows took ${this.spentMs.toFixed(1)} ms of others, ${this.earnedMs.toFixed(1)} are theirs`);
+    const otherTokens = others.reduce((sum, { tokens }) => sum + tokens.length, 0);
+    const hasRoom = otherTokens + bulkChunkTokens <= this.world.scenario.config.batchTokens;
+    if (rows.length > others.length || sitting.length === 0) this.sittingMs = 0;
+    else if (hasRoom) this.sittingMs += Math.min(...bases);
+    require(bulkShare * this.sittingMs <= longestSitting * this.fullCreditMs, 'bulk-moves', () =>
+      `bulk work sits out for ${this.sittingMs.toFixed(1)} ms`);
+  }
+
+  private checkTurns(riding: readonly LedgerEntry[], sitting: readonly LedgerEntry[]): void {
+    const latest = Math.max(...riding.map(({ spec }) => this.turns.get(spec.id) ?? -1));
+    for (const { spec } of sitting) {
+      // Since when one waits that never rode is not told.
+      const turn = this.turns.get(spec.id) ?? latest;
+      require(turn >= latest, 'bulk-takes-turns', () =>
+        `sequence ${spec.id} sits out since ${turn}, one that rode at ${latest} rides`);
+    }
+    this.ticks += 1;
+    for (const { spec } of riding) this.turns.set(spec.id, this.ticks);
+  }
+
+  private workOf(rows: readonly Row[]): TickWork {
+    return workOf(rows, splitEqualPasses(rows, this.world.scenario.config.batchTokens));
+  }
+
+  /** A decode with all slots busy, and a piece of prompt that costs passes of its own. */
+  private dearest(): TickWork {
+    const { slotCount, contextTokens } = this.world.scenario.config;
+    return {
+      ...{ passes: 4, tokens: slotCount + bulkChunkTokens, sampledRows: slotCount + 1 },
+      attendedTokens: (slotCount + bulkChunkTokens) * contextTokens,
+    };
+  }
+
+  private predictions(work: TickWork): number[] {
+    const { scenario, scheduler } = this.world;
+    return scenario.policy.threadChoices.map((threads) => scheduler.costs.model(threads).predictMs(work));
+  }
+}
