@@ -257,7 +257,7 @@ function ticksSection({ ticks = [] }: BenchResults): string[] {
     '## Inside a tick',
     '',
     'The serving core in one process with its clients, without HTTP: means over ticks in which every client decodes.',
-    'Repeat with `npx tsx bench/tick-profile.ts MODEL THREADS CLIENTS`.',
+    'Repeat with `UV_THREADPOOL_SIZE=1 npx tsx bench/tick-profile.ts MODEL THREADS CLIENTS`.',
     '',
     '| Model | Threads | Clients | Passes per tick | Decode, ms | Sampling, ms | JavaScript, ms | JavaScript, share | Generated, tok/s |',
     '|---|---:|---:|---:|---:|---:|---:|---:|---:|',

@@ -6,8 +6,9 @@ const nodeMajor = Number(process.versions.node.split('.')[0]);
 
 /**
  * One thread for everything that leaves JavaScript, so that decode and sampling calls always come from the same one,
- * which stays on its core: a row alone decodes a third faster than from four threads in turn (bench/README.md). The
- * price is that a file is read or written between two calls.
+ * which stays on its core: a row alone decodes a third faster than from four threads in turn (ARCHITECTURE.md,
+ * "libuv's pool has one thread", with the command that measures it). The price is that a file is read or written
+ * between two calls.
  */
 const threadPoolSize = '1';
 

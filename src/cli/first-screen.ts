@@ -29,10 +29,9 @@ export function firstScreen(screen: FirstScreen): string {
   const paint = outputPaint(terminal);
   const facts: [string, string][] = [
     ['model', describeModel(model)],
-    ['native', model.native ?? 'unknown'],
-    ['slots', `${model.slotCount} x ${formatCount(model.contextTokens)} tokens`],
+    // A gateway computes nothing.
+    ...(model.kind === 'none' ? [] : factsOfEngine(screen)),
     ['queue', describeQueue(config)],
-    ['threads', `${config.threads ?? availableParallelism()}`],
     ['redis', screen.redis],
     ['address', screen.url],
     ['docs', `${screen.url}/docs`],
@@ -50,6 +49,14 @@ export function firstScreen(screen: FirstScreen): string {
     'Ctrl-C stops it.',
     '',
   ].join('\n');
+}
+
+function factsOfEngine({ config, model }: FirstScreen): [string, string][] {
+  return [
+    ['native', model.native ?? 'unknown'],
+    ['slots', `${model.slotCount} x ${formatCount(model.contextTokens)} tokens`],
+    ['threads', `${config.threads ?? availableParallelism()}`],
+  ];
 }
 
 function describeModel(model: FirstScreen['model']): string {

@@ -12,10 +12,12 @@ export interface TextCodec {
    */
   encode(text: string, parseSpecialTokens: boolean): Uint32Array;
   /**
-   * Bytes that do not form a whole character at the end come out as U+FFFD.
+   * Special tokens are left out: they are no part of what a model says. Bytes that do not form a whole character at the end come out as U+FFFD.
    * @param precedingTokens tokens before `tokens`; some vocabularies need them to place a space
    */
   decode(tokens: readonly number[], precedingTokens: readonly number[]): string;
+  /** All tokens, the special ones in their spelling such as `<|im_end|>`. */
+  spell(tokens: readonly number[]): string;
   /**
    * The prompt text of a conversation with the assistant's turn opened, by the model's own template.
    * @throws ServiceError `invalid_value` with the template's own complaint

@@ -17,39 +17,22 @@ import { createInvariants } from './invariants/index.js';
 import type { Invariant, SchedulerUnderTest, World } from './invariants/invariant.js';
 import { Ledger } from './ledger.js';
 import { type DecodeOutcome, find, SimulatedMachine } from './machine.js';
+import { type RunOptions, type RunReport, runToEnd } from './run.js';
 import type { Fault, Scenario } from './scenario.js';
 import { SteppingClock, Timeline } from './timeline.js';
-import { require, Violation } from './violation.js';
+import { require } from './violation.js';
 
 export type CreateScheduler = (config: SchedulerConfig, policy: SchedulingPolicy) => SchedulerUnderTest;
 
-export interface SimulationOptions {
-  /** Ticks with arrivals and faults; then everything has to end. */
-  ticks: number;
+export interface SimulationOptions extends RunOptions {
   createScheduler?: CreateScheduler;
-  /** Keeps the log as text. */
-  keepsLog?: boolean;
-  /** Shrinking leaves out requests and faults. */
-  keepRequest?: (label: string) => boolean;
-  keepFault?: (name: string) => boolean;
 }
 
 /** Where in its life a sequence was when its client left it. */
 export type LeavingState = 'waiting' | 'prefilling' | 'decoding' | 'preempted' | 'in-flight';
 
-export interface SimulationReport {
-  scenario: Scenario;
-  violation: Violation | null;
-  /** The tick in which it failed, or ended. */
-  tick: number;
-  hash: string;
-  log: readonly string[];
-  simulatedMs: number;
-  /** Labels of requests, and names of faults such as `17:slow-call`, that took part. */
-  requests: readonly string[];
-  faults: readonly string[];
+export interface SimulationReport extends RunReport<Scenario> {
   admitted: number;
-  tokens: number;
   reusedTokens: number;
   leavings: Record<LeavingState, number>;
   /** Slot operations that were planned. */
@@ -119,21 +102,18 @@ class Simulation implements ServerSide {
   }
 
   run(): SimulationReport {
-    let violation: Violation | null = null;
-    try {
-      while (this.turn());
-    } catch (error) {
-      violation = asViolation(error);
-      this.log.add(this.timeline.nowMs, 'VIOLATION', [violation.invariant, violation.message]);
-    }
+    const ending = runToEnd(
+      () => {
+        while (this.turn());
+      },
+      this.log,
+      this.timeline,
+    );
     const entries = [...this.ledger.entries.values()];
     return {
+      ...ending,
       scenario: this.scenario,
-      violation,
       tick: this.tick,
-      hash: this.log.hash,
-      log: this.log.lines,
-      simulatedMs: this.timeline.nowMs,
       requests: this.clients.arrived,
       faults: this.faults,
       admitted: entries.length,
@@ -361,11 +341,4 @@ function valuesOf(event: SchedulerEvent): (number | string)[] {
     default:
       return [event.sequenceId, ...Object.values(event).map((value: number | string | null) => value ?? '')];
   }
-}
-
-function asViolation(error: unknown): Violation {
-  if (error instanceof Violation) return error;
-  const isAssertion = error instanceof Error && error.name === 'InvariantError';
-  const text = error instanceof Error ? (isAssertion ? error.message : `${error.stack}`) : String(error);
-  return new Violation(isAssertion ? 'scheduler-assertion' : 'crash', text);
 }

@@ -13,3 +13,11 @@ export class Violation extends Error {
 export function require(condition: boolean, invariant: string, message: () => string): asserts condition {
   if (!condition) throw new Violation(invariant, message());
 }
+
+/** @returns the violation that an error is: a failed assertion of the scheduler is one too, and so is a crash */
+export function asViolation(error: unknown): Violation {
+  if (error instanceof Violation) return error;
+  const isAssertion = error instanceof Error && error.name === 'InvariantError';
+  const text = error instanceof Error ? (isAssertion ? error.message : `${error.stack}`) : String(error);
+  return new Violation(isAssertion ? 'scheduler-assertion' : 'crash', text);
+}

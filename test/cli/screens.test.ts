@@ -36,6 +36,21 @@ describe('firstScreen', () => {
     );
   });
 
+  it('a gateway, which computes nothing, says nothing of slots, threads and native code', () => {
+    const model = { ...screenOf({}).model, kind: 'none' as const };
+    const namesOn = (screen: string) => [...screen.matchAll(/^ {2}(\w+) {2,}/gm)].map(([, name]) => name);
+    expect(namesOn(firstScreen(screenOf({}, { model })))).toEqual([
+      'model',
+      'queue',
+      'redis',
+      'address',
+      'docs',
+    ]);
+    expect(namesOn(firstScreen(screenOf({})))).toEqual(
+      expect.arrayContaining(['native', 'slots', 'threads']),
+    );
+  });
+
   it('has colours for people and none for pipes or NO_COLOR', () => {
     const coloured = (environment: Record<string, string>, interactive: boolean) =>
       firstScreen(screenOf({}, { terminal: fakeTerminal(environment, interactive) })).includes('\u001b[');

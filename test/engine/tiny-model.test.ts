@@ -52,6 +52,16 @@ it('says that it knows nothing else', async () => {
   expect(text[0]).toMatch(/small model/);
 });
 
+it('spells special tokens, which its answers leave out', () => {
+  const { codec } = core;
+  const text = codec.renderChat([{ role: 'user', content: 'Hello.' }]);
+  const tokens = Array.from(codec.encode(text, true));
+  expect(text).toContain('<|im_start|>');
+  expect(codec.spell(tokens)).toBe(text);
+  expect(codec.decode(tokens, [])).not.toContain('<|');
+  expect(codec.spell([])).toBe('');
+});
+
 it('completes raw text', async () => {
   const { text } = await run(
     core,

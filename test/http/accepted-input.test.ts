@@ -185,8 +185,11 @@ test('tokenize and detokenize speak the words of vLLM and llama-server', async (
   expect((await tokenize({ prompt: 'ab' })).tokens).toEqual([256, 97, 98]);
   expect((await tokenize({ prompt: 'ab', add_special_tokens: false })).count).toBe(2);
   expect((await tokenize({ messages })).tokens).toEqual([256, ...Buffer.from('user: hi\n')]);
-  const reply = await post(`${server.url}/detokenize`, { tokens: [97, 98] });
-  expect(JSON.parse(reply.text)).toEqual({ content: 'ab', prompt: 'ab' });
+  const detokenize = async (tokens: number[]) =>
+    JSON.parse((await post(`${server.url}/detokenize`, { tokens })).text);
+  expect(await detokenize([97, 98])).toEqual({ content: 'ab', prompt: 'ab' });
+  expect((await detokenize([256, 97])).content).toBe('<|256|>a');
+  expect((await detokenize([])).content).toBe('');
 });
 
 test('service_tier flex is bulk work, any other tier is interactive', async () => {

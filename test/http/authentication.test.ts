@@ -20,16 +20,19 @@ afterEach(() => server.close());
 
 const bearer = (key: string) => ({ authorization: `Bearer ${key}` });
 
-test('only /health is open', async () => {
+test('a browser, which sends no key, can read the documentation with all that it loads', async () => {
+  const page = await get(`${server.url}/docs/`);
+  const assets = [...page.text.matchAll(/(?:src|href)="\.\/([^"]+)"/g)].map(([, path]) => `/docs/${path}`);
+  expect(assets.length).toBeGreaterThanOrEqual(4);
+  for (const path of ['/docs', '/docs/json', '/openapi.json', ...assets]) {
+    expect((await get(server.url + path)).status, path).toBe(200);
+  }
+  expect((await get(`${server.url}/openapi.json`)).text).not.toMatch(/first-key|second-key|scripted-model/);
+});
+
+test('only /health and the documentation are open', async () => {
   expect((await get(`${server.url}/health`)).status).toBe(200);
-  for (const path of [
-    '/v1/models',
-    '/metrics',
-    '/openapi.json',
-    '/docs',
-    '/nowhere',
-    '/v1/chat/completions',
-  ]) {
+  for (const path of ['/v1/models', '/metrics', '/nowhere', '/docsx', '/v1/chat/completions']) {
     const reply = await get(server.url + path);
     expect(reply.status, path).toBe(401);
     expect(reply.headers.get('www-authenticate')).toBe('Bearer');

@@ -1,4 +1,5 @@
 import type { SchedulerStats } from '../../scheduler/index.js';
+import { SimulatedCodec } from '../../src/engine/simulated/simulated-codec.js';
 import type { TextCodec } from '../../src/engine/text-codec.js';
 import type { ServiceError } from '../../src/errors.js';
 import { noStats } from '../../src/serving/no-stats.js';
@@ -76,5 +77,6 @@ const byteCodec: TextCodec = {
   vocabularySize: 300,
   encode: (text) => Uint32Array.from(Buffer.from(text, 'utf8')),
   decode: (tokens) => Buffer.from(tokens.filter((token) => token < 256)).toString('utf8'),
+  spell: (tokens) => new SimulatedCodec().spell(tokens),
   renderChat: (messages) => messages.map(({ role, content }) => `${role}: ${content}\n`).join(''),
 };

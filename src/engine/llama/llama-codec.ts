@@ -26,6 +26,10 @@ export class LlamaCodec implements TextCodec {
     return this.model.detokenize(tokens as readonly Token[], false, precedingTokens as readonly Token[]);
   }
 
+  spell(tokens: readonly number[]): string {
+    return this.model.detokenize(tokens as readonly Token[], true);
+  }
+
   renderChat(messages: readonly ChatMessage[]): string {
     return this.template.render(messages);
   }

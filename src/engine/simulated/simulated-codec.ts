@@ -16,6 +16,12 @@ export class SimulatedCodec implements TextCodec {
     return Buffer.from(tokens.filter((token) => token < 256)).toString('utf8');
   }
 
+  spell(tokens: readonly number[]): string {
+    return Buffer.concat(tokens.map((token) => Buffer.from(token < 256 ? [token] : `<|${token}|>`))).toString(
+      'utf8',
+    );
+  }
+
   renderChat(messages: readonly ChatMessage[]): string {
     return this.template.render(messages);
   }

@@ -19,8 +19,16 @@ export function collectDocumentation(server: FastifyInstance): void {
   });
 }
 
-/** GET /openapi.json, and GET /docs as a page whose assets all come from this server. */
+/**
+ * GET /openapi.json, and GET /docs as a page whose assets all come from this server. They need no API key: a browser
+ * cannot send one with an address, and they say what is in the package anyway.
+ */
 export function addDocumentation(server: FastifyInstance): void {
-  server.register(swaggerUi, { routePrefix: '/docs' });
-  server.get('/openapi.json', { schema: { hide: true } }, async () => server.swagger());
+  server.register(async (scope) => {
+    scope.addHook('onRoute', (route) => {
+      route.config = { ...route.config, public: true };
+    });
+    scope.register(swaggerUi, { routePrefix: '/docs' });
+    scope.get('/openapi.json', { schema: { hide: true } }, async () => server.swagger());
+  });
 }

@@ -30,7 +30,7 @@ export function addTokenization(server: FastifyInstance, { core }: RouteContext)
     if (values === undefined) throw missingField('tokens', 'an array of token ids');
     if (!Array.isArray(values)) throw invalidValue('tokens', 'an array of token ids', values);
     const tokens = Array.from(parseTokenIds('tokens', values, codec.vocabularySize));
-    const text = tokens.length === 0 ? '' : codec.decode(tokens, []);
+    const text = codec.spell(tokens);
     return reply.send({ content: text, prompt: text });
   });
 }

@@ -80,7 +80,7 @@ export const tokenizeDocument = {
 
 export const detokenizeDocument = {
   tags: ['tokens'],
-  summary: 'Token ids to text',
+  summary: 'Token ids to text, special tokens included',
   body: Type.Object({ tokens: tokenIds }),
   response: { 200: Type.Object({ content: Type.String(), prompt: Type.String() }), ...errorResponses },
 };

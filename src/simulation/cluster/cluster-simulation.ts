@@ -1,8 +1,9 @@
 import { drawGapMs, drawRequest } from '../draw-request.js';
 import { EventLog } from '../event-log.js';
 import { Random } from '../random.js';
+import { type RunOptions, type RunReport, runToEnd } from '../run.js';
 import { Timeline } from '../timeline.js';
-import { require, Violation } from '../violation.js';
+import { require } from '../violation.js';
 import { ClusterLedger, type RequestEntry } from './cluster-ledger.js';
 import { ClusterNode } from './cluster-node.js';
 import { ClusterOrder } from './cluster-order.js';
@@ -30,26 +31,12 @@ export const clusterInvariantNames = [
   'crash',
 ] as const;
 
-export interface ClusterOptions {
-  /** Ticks of both workers with arrivals and faults; then everything has to end. */
-  ticks: number;
+/** Ticks are those of both workers together. */
+export interface ClusterOptions extends RunOptions {
   rules?: ClusterRules;
-  keepsLog?: boolean;
-  keepRequest?: (label: string) => boolean;
-  keepFault?: (name: string) => boolean;
 }
 
-export interface ClusterReport {
-  scenario: ClusterScenario;
-  violation: Violation | null;
-  /** Of both workers together. */
-  tick: number;
-  hash: string;
-  log: readonly string[];
-  simulatedMs: number;
-  requests: readonly string[];
-  faults: readonly string[];
-  tokens: number;
+export interface ClusterReport extends RunReport<ClusterScenario> {
   endings: ReadonlyMap<string, number>;
   stored: number;
   retries: number;
@@ -144,22 +131,19 @@ class ClusterSimulation {
   }
 
   run(): ClusterReport {
-    let violation: Violation | null = null;
-    try {
-      this.scheduleArrival(1);
-      this.scheduleFaults(1);
-      while (!this.isOver()) this.timeline.runNext();
-    } catch (error) {
-      violation = asViolation(error);
-      this.note('VIOLATION', [violation.invariant, violation.message]);
-    }
+    const ending = runToEnd(
+      () => {
+        this.scheduleArrival(1);
+        this.scheduleFaults(1);
+        while (!this.isOver()) this.timeline.runNext();
+      },
+      this.log,
+      this.timeline,
+    );
     return {
+      ...ending,
       scenario: this.scenario,
-      violation,
       tick: this.tick,
-      hash: this.log.hash,
-      log: this.log.lines,
-      simulatedMs: this.timeline.nowMs,
       requests: this.requests,
       faults: this.faults,
       tokens: this.ledger.tokens,
@@ -341,11 +325,4 @@ class ClusterSimulation {
 /** @returns what happened; a violated invariant is part of the report, never thrown */
 export function simulateCluster(scenario: ClusterScenario, options: ClusterOptions): ClusterReport {
   return new ClusterSimulation(scenario, options).run();
-}
-
-function asViolation(error: unknown): Violation {
-  if (error instanceof Violation) return error;
-  const isAssertion = error instanceof Error && error.name === 'InvariantError';
-  const text = error instanceof Error ? (isAssertion ? error.message : `${error.stack}`) : String(error);
-  return new Violation(isAssertion ? 'scheduler-assertion' : 'crash', text);
 }
