@@ -34,6 +34,14 @@ export function resultsFiles(): string[] {
   return keyed.sort((a, b) => (a.key < b.key ? 1 : -1)).map(({ name }) => join(resultsFolder, name));
 }
 
+/** Results of other machines or models than the page is about: files whose name has words after the date. */
+export function namedResultsFiles(): string[] {
+  if (!existsSync(resultsFolder)) return [];
+  return readdirSync(resultsFolder)
+    .filter((name) => /^\d{4}-\d{2}-\d{2}-[a-z].*\.json$/.test(name))
+    .map((name) => join(resultsFolder, name));
+}
+
 /** Today's name, with a number when others have taken it. */
 export function unusedResultsFile(): string {
   const today = new Date().toISOString().slice(0, 10);
@@ -60,11 +68,10 @@ function readIfThere<Value>(file: string): Value | null {
   return existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Value) : null;
 }
 
-/** What was measured on other machines or models: files whose name has words after the date. */
 function otherResults(file: string): NamedResults[] {
-  return readdirSync(resultsFolder)
-    .filter((name) => /^\d{4}-\d{2}-\d{2}-[a-z].*\.json$/.test(name) && name !== basename(file))
-    .map((name) => ({ file: `results/${name}`, results: readResults(join(resultsFolder, name)) }));
+  return namedResultsFiles()
+    .filter((other) => basename(other) !== basename(file))
+    .map((other) => ({ file: `results/${basename(other)}`, results: readResults(other) }));
 }
 
 /** The HTML page beside the results; README and plots only from results that are kept in bench/results. */
