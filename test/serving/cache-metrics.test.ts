@@ -1,4 +1,5 @@
 import { expect, it } from 'vitest';
+import type { ModelRuntime } from '../../src/engine/engine.js';
 import { createSimulatedRuntime } from '../../src/engine/simulated/simulated-engine.js';
 import { ServiceMetrics } from '../../src/metrics/service-metrics.js';
 import { type Answer, requestFor, run, startCore } from '../support/core-client.js';
@@ -13,11 +14,26 @@ async function readMetric(metrics: ServiceMetrics, name: string): Promise<Record
   );
 }
 
+/** Calls take as long as they should, however busy the machine: what a slot is worth is decided by these times. */
+function keepTime({ engine }: ModelRuntime): void {
+  const { perPassMs, perTokenMs } = cost;
+  const runForReal = engine.run.bind(engine);
+  engine.run = async (plan) => {
+    const { result, timings } = await runForReal(plan);
+    const decodeMs = perPassMs * plan.work.passes + perTokenMs * plan.work.tokens;
+    return {
+      result: result.outcome === 'decoded' ? { ...result, decodeMs } : result,
+      timings: { ...timings, decodeMs },
+    };
+  };
+}
+
 it('queries, hits, operations, evictions and snapshots are counted, and agree with what clients were told', async () => {
   const metrics = new ServiceMetrics();
   const runtime = createSimulatedRuntime({ ...shape, cost, meanLengthTokens: 1e9, snapshotBytes: 1e8 });
   const operationCosts = { copyMs: 0.01, fileMs: 0.001, saveMsPerToken: 1e-5, restoreMsPerToken: 1e-5 };
   Object.assign(runtime.engine, { slotAbilities: { ...runtime.engine.slotAbilities, operationCosts } });
+  keepTime(runtime);
   const core = startCore(runtime, {
     observer: {
       tick: (info) => metrics.tick(info),
