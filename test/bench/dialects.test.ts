@@ -122,9 +122,9 @@ describe('a real vLLM 0.32.0, recorded', () => {
       reportsCachedTokens: false,
       acceptsIgnoreEos: true,
     });
-    await expect(openTarget({ url: await replayVllm({ '/v1/models': 'unauthorized.http' }) })).rejects.toThrow(
-      /refuses the key \(401\): Unauthorized\. Give one with --api-key/,
-    );
+    await expect(
+      openTarget({ url: await replayVllm({ '/v1/models': 'unauthorized.http' }) }),
+    ).rejects.toThrow(/refuses the key \(401\): Unauthorized\. Give one with --api-key/);
   });
 });
 
