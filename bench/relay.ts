@@ -3,15 +3,14 @@
  * Redis of its own, all on this machine. Every frame that the workers wrote is read back from Redis and compared with
  * what the clients got, byte by byte and millisecond by millisecond.
  */
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Redis } from 'ioredis';
 import { isMain } from './is-main.js';
 import { runClosedLoop, sleep } from './load/drivers.js';
+import { fetchPlain } from './load/endpoint.js';
 import { processTreeSeconds } from './load/load-meter.js';
 import { buildPrompt } from './load/prompts.js';
 import { Random } from './load/random.js';
@@ -19,14 +18,19 @@ import { type RequestRecord, timeToFirstTokenMs } from './load/records.js';
 import { percentile, sorted } from './load/statistics.js';
 import { sendStreaming } from './load/stream-client.js';
 import type { Target } from './load/target.js';
-import { PeerError } from './peers/prepare.js';
+import { endProcess, startRedis } from './peers/redis-process.js';
 import { freePort, ServerProcess } from './peers/server-process.js';
+import { newestResultsFile, readResults, relayFile, writeReport } from './report/files.js';
+import { machineInfo } from './report/machine.js';
+import type { CancelTimes, RelayResult } from './report/relay.js';
 
 const help = `npm run bench:relay -- [--streams 1000] [--workers 4] [--slots 256] [--tokens 60] [--idle-requests 100]
+                       [--cancels 50] [--out FILE.json]
 
   Starts a Redis, a gateway and workers with the simulated engine, sends all streams at once, and prints as JSON what
   was lost, how late tokens came (from the worker's token to the client), what a token costs in CPU, and what the way
-  through Redis adds to the time to first token when a worker is idle. Exit code 1 when anything was lost.
+  through Redis adds to the time to first token when a worker is idle, and how soon a client's leaving ends its
+  sequence and its job. Writes the results beside those of the peers. Exit code 1 when anything was lost.
 `;
 
 const redisPrefix = 'bench-relay';
@@ -37,31 +41,9 @@ const flags = {
   slots: { type: 'string', default: '256' },
   tokens: { type: 'string', default: '60' },
   'idle-requests': { type: 'string', default: '100' },
+  cancels: { type: 'string', default: '50' },
+  out: { type: 'string', default: relayFile },
 } as const;
-
-export interface RelayResult {
-  streams: number;
-  /** Streams that ended well, with all their tokens, and with exactly the text that is in Redis. */
-  completeStreams: number;
-  errors: string[];
-  /** From a worker's token to the client; a frame holds up to 30 ms of tokens and counts from its first. */
-  relayDelayP50Ms: number;
-  relayDelayP99Ms: number;
-  relayDelayMaxMs: number;
-  tokens: number;
-  /** What the delays are taken from: streams whose chunks and frames match one to one. */
-  comparedStreams: number;
-  frames: number;
-  seconds: number;
-  /** CPU per token, in microseconds, of each kind of process. */
-  gatewayMicrosPerToken: number;
-  workerMicrosPerToken: number;
-  redisMicrosPerToken: number;
-  /** One request at a time: time to first token through Redis, and from a node without Redis. */
-  idleTtftP50Ms: number;
-  directTtftP50Ms: number;
-  addedTtftP50Ms: number;
-}
 
 interface Options {
   streams: number;
@@ -69,6 +51,7 @@ interface Options {
   slots: number;
   tokens: number;
   idleRequests: number;
+  cancels: number;
 }
 
 export async function measureRelay(options: Options): Promise<RelayResult> {
@@ -89,11 +72,12 @@ export async function measureRelay(options: Options): Promise<RelayResult> {
     const gateway = await start('gateway', ['--role', 'gateway', ...shared]);
     const direct = await start('direct node', []);
     const idle = await measureIdle(gateway.target, direct.target, options.idleRequests);
+    const cancelled = await measureCancels(redis.url, options.cancels);
     const pids = { gateway: [gateway.pid], workers: children.map(({ pid }) => pid!), redis: [redis.pid] };
-    return { ...(await measureStorm(gateway.target, redis.url, pids, options)), ...idle };
+    return { ...(await measureStorm(gateway.target, redis.url, pids, options)), ...idle, ...cancelled };
   } finally {
     for (const server of servers) await server.stop();
-    for (const child of children) await end(child);
+    for (const child of children) await endProcess(child);
     await redis.stop();
   }
 }
@@ -113,43 +97,6 @@ async function startNode(name: string, args: string[], slots: number): Promise<S
   const port = await freePort();
   const command = { command: process.execPath, args: nodeArguments([...args, '--port', `${port}`], slots) };
   return ServerProcess.start(name, command, port);
-}
-
-async function startRedis() {
-  if (spawnSync('redis-server', ['--version']).error) {
-    throw new PeerError(
-      'bench:relay needs redis-server in the PATH (on Debian: apt-get install redis-server).',
-    );
-  }
-  const folder = mkdtempSync(join(tmpdir(), 'bench-relay-'));
-  const port = await freePort();
-  const child = spawn(
-    'redis-server',
-    ['--port', `${port}`, '--dir', folder, '--appendonly', 'yes', '--save', ''],
-    { stdio: 'ignore' },
-  );
-  const url = `redis://127.0.0.1:${port}`;
-  const probe = new Redis(url, { retryStrategy: () => 50, maxRetriesPerRequest: null });
-  probe.on('error', () => {});
-  await probe.ping();
-  probe.disconnect();
-  return {
-    url,
-    pid: child.pid as number,
-    stop: async () => {
-      await end(child);
-      rmSync(folder, { recursive: true, force: true });
-    },
-  };
-}
-
-async function end(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const gone = once(child, 'exit');
-  child.kill('SIGTERM');
-  const timer = setTimeout(() => child.kill('SIGKILL'), 5000);
-  await gone;
-  clearTimeout(timer);
 }
 
 function request(target: Target, random: Random, tokens: number, cut?: AbortSignal): Promise<RequestRecord> {
@@ -178,6 +125,75 @@ async function measureIdle(gateway: Target, direct: Target, requests: number) {
   const idleTtftP50Ms = percentile(sorted(times.gateway), 0.5);
   const directTtftP50Ms = percentile(sorted(times.direct), 0.5);
   return { idleTtftP50Ms, directTtftP50Ms, addedTtftP50Ms: idleTtftP50Ms - directTtftP50Ms };
+}
+
+interface Cancel {
+  sequenceMs?: number;
+  jobMs: number;
+}
+
+/** A gateway and a worker with one slot, so that a second request waits. Both are watched every few milliseconds. */
+async function measureCancels(redisUrl: string, count: number) {
+  const prefix = 'bench-cancel';
+  const shared = ['--redis-url', redisUrl, '--redis-prefix', prefix];
+  const worker = await startNode('worker with one slot', shared, 1);
+  const gateway = await startNode('gateway', ['--role', 'gateway', ...shared], 1).catch(async (error) => {
+    await worker.stop();
+    throw error;
+  });
+  const redis = new Redis(redisUrl);
+  const jobs = async () => {
+    const keys = await redis.keys(`${prefix}:overflow:cmpl-*`);
+    return keys.filter((key) => !key.endsWith(':lock'));
+  };
+  const isRunning = async () => {
+    const { text } = await fetchPlain(worker.target.endpoint, 'GET', '/health', undefined, 5_000);
+    return (JSON.parse(text) as { slots: { running: number } }).slots.running > 0;
+  };
+  const random = new Random('cancels');
+  const start = () => {
+    const controller = new AbortController();
+    void request(gateway.target, random, 3_000, controller.signal);
+    return controller;
+  };
+  const [running, waiting]: [Cancel[], Cancel[]] = [[], []];
+  try {
+    for (let index = 0; index < count; index += 1) {
+      const first = start();
+      while (!(await isRunning())) await sleep(2);
+      const [firstJob] = await jobs();
+      const second = start();
+      while ((await redis.zcard(`${prefix}:overflow:prioritized`)) === 0) await sleep(2);
+      const secondJob = (await jobs()).find((key) => key !== firstJob)!;
+      waiting.push({ jobMs: await timeAfter(second, async () => (await redis.exists(secondJob)) === 0) });
+      const isGone = async () => (await redis.exists(firstJob!)) === 0;
+      const ended = timeAfter(first, async () => !(await isRunning()));
+      const [sequenceMs, jobMs] = await Promise.all([ended, timeAfter(first, isGone)]);
+      running.push({ sequenceMs, jobMs });
+    }
+  } finally {
+    redis.disconnect();
+    await gateway.stop();
+    await worker.stop();
+  }
+  return {
+    cancelledSequence: cancelTimes(running.map(({ sequenceMs }) => sequenceMs!)),
+    cancelledRunning: cancelTimes(running.map(({ jobMs }) => jobMs)),
+    cancelledWaiting: cancelTimes(waiting.map(({ jobMs }) => jobMs)),
+  };
+}
+
+async function timeAfter(leaving: AbortController, isOver: () => Promise<boolean>): Promise<number> {
+  const startedMs = performance.now();
+  leaving.abort();
+  while (!(await isOver())) await sleep(1);
+  return performance.now() - startedMs;
+}
+
+function cancelTimes(timesMs: readonly number[]): CancelTimes {
+  const ascending = sorted(timesMs);
+  const at = (share: number) => percentile(ascending, share);
+  return { count: timesMs.length, p50Ms: at(0.5), p99Ms: at(0.99), maxMs: at(1) };
 }
 
 async function measureStorm(
@@ -279,8 +295,15 @@ if (isMain(import.meta.url)) {
       slots: Number(values.slots),
       tokens: Number(values.tokens),
       idleRequests: Number(values['idle-requests']),
+      cancels: Number(values.cancels),
     });
     process.stdout.write(`${JSON.stringify(result, null, 2)}\n`);
+    const round = (_: string, value: unknown) =>
+      typeof value === 'number' && !Number.isInteger(value) ? Number(value.toPrecision(5)) : value;
+    const kept = { ...result, machine: machineInfo(), measuredAt: new Date().toISOString() };
+    writeFileSync(values.out, `${JSON.stringify(kept, round, 1)}\n`);
+    const newest = newestResultsFile();
+    if (resolve(values.out) === relayFile && newest) writeReport(newest, readResults(newest));
     process.exitCode = result.completeStreams === result.streams ? 0 : 1;
   }
 }

@@ -6,6 +6,7 @@ import { renderHtml } from './html.js';
 import { type NamedResults, renderMarkdown } from './markdown.js';
 import type { PlanValidation } from './plan-validation.js';
 import { allPlots } from './plots.js';
+import type { Relay } from './relay.js';
 import type { BenchResults } from './results.js';
 import { readThreads } from './threads.js';
 
@@ -18,6 +19,7 @@ export const threadsFile = join(resultsFolder, 'threads.json');
 /** Predicted beside measured, of the capacity planner; kept beside the results of the peers. */
 export const planValidationFile = join(resultsFolder, 'plan-validation.json');
 export const batchLinesFile = join(resultsFolder, 'batch-lines.json');
+export const relayFile = join(resultsFolder, 'relay.json');
 
 /** The newest committed or written results; undefined when there are none. */
 export function newestResultsFile(): string | undefined {
@@ -95,6 +97,7 @@ export function writeReport(file: string, results: BenchResults): string[] {
     planValidation,
     batchLines,
     otherResults(file),
+    readIfThere<Relay>(relayFile),
   );
   writeFileSync(readme, text);
   return [readme, page];

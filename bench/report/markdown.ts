@@ -8,6 +8,7 @@ import { goalInterval, goalRows, goalText, goalValue } from './goals.js';
 import { formatNumber, metricHeading, metricInfo } from './metrics.js';
 import { type PlanValidation, planValidationSection } from './plan-validation.js';
 import type { NamedPlot } from './plots.js';
+import { type Relay, relaySection } from './relay.js';
 import { type BenchResults, runsOf } from './results.js';
 import { scenarioTable, type Table } from './tables.js';
 import { type BuildThreads, threadsSection } from './threads.js';
@@ -37,6 +38,7 @@ export function renderMarkdown(
   planValidation: PlanValidation | null = null,
   batchLines: BatchLines | null = null,
   elsewhere: readonly NamedResults[] = [],
+  relay: Relay | null = null,
 ): string {
   const measured = measuredScenarios(results);
   return [
@@ -50,6 +52,7 @@ export function renderMarkdown(
     ...ratioSection(results, measured),
     ...measured.flatMap((scenario) => scenarioSection(results, scenario, plots)),
     ...(batchLines ? batchLinesSection(batchLines) : []),
+    ...(relay ? relaySection(relay) : []),
     ...ticksSection(results),
     ...threadsSection(threads),
     ...schedulerSection(results),
