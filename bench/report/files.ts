@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import type { BatchLines } from './batch-lines.js';
 import { renderHtml } from './html.js';
 import { type NamedResults, renderMarkdown } from './markdown.js';
+import type { Overload } from './overload.js';
 import type { PlanValidation } from './plan-validation.js';
 import { allPlots } from './plots.js';
 import type { Relay } from './relay.js';
@@ -19,6 +20,7 @@ export const threadsFile = join(resultsFolder, 'threads.json');
 /** Predicted beside measured, of the capacity planner; kept beside the results of the peers. */
 export const planValidationFile = join(resultsFolder, 'plan-validation.json');
 export const batchLinesFile = join(resultsFolder, 'batch-lines.json');
+export const overloadFile = join(resultsFolder, 'overload.json');
 export const relayFile = join(resultsFolder, 'relay.json');
 
 /** The newest committed or written results; undefined when there are none. */
@@ -98,6 +100,7 @@ export function writeReport(file: string, results: BenchResults): string[] {
     batchLines,
     otherResults(file),
     readIfThere<Relay>(relayFile),
+    readIfThere<Overload>(overloadFile),
   );
   writeFileSync(readme, text);
   return [readme, page];

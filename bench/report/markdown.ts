@@ -6,6 +6,7 @@ import { type BatchLines, batchLinesSection } from './batch-lines.js';
 import { definitions, factsOf } from './facts.js';
 import { goalInterval, goalRows, goalText, goalValue } from './goals.js';
 import { formatNumber, metricHeading, metricInfo } from './metrics.js';
+import { type Overload, overloadSection } from './overload.js';
 import { type PlanValidation, planValidationSection } from './plan-validation.js';
 import type { NamedPlot } from './plots.js';
 import { type Relay, relaySection } from './relay.js';
@@ -39,6 +40,7 @@ export function renderMarkdown(
   batchLines: BatchLines | null = null,
   elsewhere: readonly NamedResults[] = [],
   relay: Relay | null = null,
+  overload: Overload | null = null,
 ): string {
   const measured = measuredScenarios(results);
   return [
@@ -52,6 +54,7 @@ export function renderMarkdown(
     ...ratioSection(results, measured),
     ...measured.flatMap((scenario) => scenarioSection(results, scenario, plots)),
     ...(batchLines ? batchLinesSection(batchLines) : []),
+    ...(overload ? overloadSection(overload) : []),
     ...(relay ? relaySection(relay) : []),
     ...ticksSection(results),
     ...threadsSection(threads),
