@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { basename } from 'node:path';
 import { parseArgs } from 'node:util';
-import { countPasses, type Row, TickCosts, type TickPlan, workOf } from '../scheduler/index.js';
+import { type Row, TickCosts, type TickPlan, workOf } from '../scheduler/index.js';
 import type { Engine } from '../src/engine/engine.js';
 import { loadLlamaRuntime } from '../src/engine/llama/load-llama-runtime.js';
 import { greedySampling } from '../src/engine/sampling-parameters.js';
@@ -154,7 +154,7 @@ function planOf({ rows: count, tokensEach }: Shape): Omit<TickPlan, 'threads'> {
     sample: true,
   }));
   const operations = rows.map(({ slot }) => ({ kind: 'truncate', slot, keepTokens: heldTokens }) as const);
-  return { tick: 0, operations, rows, work: workOf(rows, countPasses(rows, batchTokens)) };
+  return { tick: 0, operations, rows, work: workOf(rows, batchTokens) };
 }
 
 async function fillSlots(engine: Engine, threads: number): Promise<void> {
@@ -162,7 +162,7 @@ async function fillSlots(engine: Engine, threads: number): Promise<void> {
     const tokens = Uint32Array.from({ length: heldTokens }, (_, index) => 300 + ((slot * 31 + index) % 900));
     engine.openSampler(slot, greedySampling, tokens);
     const rows: Row[] = [{ sequenceId: slot, slot, firstPosition: 0, tokens, sample: false }];
-    await engine.run({ tick: 0, operations: [], rows, work: workOf(rows, 1), threads });
+    await engine.run({ tick: 0, operations: [], rows, work: workOf(rows, batchTokens), threads });
   }
 }
 

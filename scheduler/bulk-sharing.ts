@@ -1,8 +1,7 @@
 import type { CostModel } from './cost-model.js';
-import { workOf } from './cost-model.js';
-import { countPasses } from './pass-count.js';
 import { plannedShare } from './prefill-budget.js';
 import type { Sequence } from './sequence.js';
+import { workOf } from './work-of.js';
 
 /** Of the time that others' ticks take, what bulk work may add. */
 export const bulkShare = 0.1;
@@ -98,5 +97,5 @@ function predictMs(shares: ReadonlyMap<Sequence, number>, model: CostModel, batc
       sample: tokens === sequence.pendingTokens,
     }))
     .sort((left, right) => left.slot - right.slot);
-  return model.predictMs(workOf(rows, countPasses(rows, batchTokens)));
+  return model.predictMs(workOf(rows, batchTokens));
 }

@@ -1,4 +1,3 @@
-import type { Row } from './ports.js';
 import type { TickWork } from './tick-work.js';
 
 /** Milliseconds per unit of `TickWork`. */
@@ -7,6 +6,7 @@ export interface CostCoefficients {
   perTokenMs: number;
   perSampledRowMs: number;
   perAttendedTokenMs: number;
+  perLeftoverTokenMs: number;
 }
 
 /** Until something was measured: a small model on a small machine. */
@@ -15,6 +15,7 @@ export const unmeasuredCost: CostCoefficients = {
   perTokenMs: 0.8,
   perSampledRowMs: 0.5,
   perAttendedTokenMs: 0.0005,
+  perLeftoverTokenMs: 0,
 };
 
 /** No fit may leave these, however strange the measurements: the planner divides by them. */
@@ -23,16 +24,30 @@ const lowest: CostCoefficients = {
   perTokenMs: 0.0005,
   perSampledRowMs: 0,
   perAttendedTokenMs: 0,
+  perLeftoverTokenMs: 0,
 };
 const highest: CostCoefficients = {
   perPassMs: 5_000,
   perTokenMs: 500,
   perSampledRowMs: 500,
   perAttendedTokenMs: 1,
+  perLeftoverTokenMs: 500,
 };
 
-const names = ['perPassMs', 'perTokenMs', 'perSampledRowMs', 'perAttendedTokenMs'] as const;
-type Features = [passes: number, tokens: number, sampledRows: number, attendedTokens: number];
+const names = [
+  'perPassMs',
+  'perTokenMs',
+  'perSampledRowMs',
+  'perAttendedTokenMs',
+  'perLeftoverTokenMs',
+] as const;
+type Features = [
+  passes: number,
+  tokens: number,
+  sampledRows: number,
+  attendedTokens: number,
+  leftoverTokens: number,
+];
 
 /** Measurements outside are a broken clock, not a decode call. */
 const shortestMs = 0.001;
@@ -58,19 +73,10 @@ interface Cell {
   count: number;
 }
 
-export function workOf(rows: readonly Row[], passes: number): TickWork {
-  const work: TickWork = { passes, tokens: 0, sampledRows: 0, attendedTokens: 0 };
-  for (const { tokens, firstPosition, sample } of rows) {
-    work.tokens += tokens.length;
-    work.sampledRows += sample ? 1 : 0;
-    work.attendedTokens += tokens.length * (firstPosition + (tokens.length + 1) / 2);
-  }
-  return work;
-}
-
 /**
  * How long a decode call takes, for one number of threads:
- * `perPassMs * passes + perTokenMs * tokens + perSampledRowMs * sampledRows + perAttendedTokenMs * attendedTokens`.
+ * `perPassMs * passes + perTokenMs * tokens + perSampledRowMs * sampledRows + perAttendedTokenMs * attendedTokens
+ * + perLeftoverTokenMs * leftoverTokens`.
  * Measurements are averaged per shape of call, and the line is fitted through the cells: a long stretch of one shape
  * updates its own cell and does not wash out what is known of the others, as plain exponential forgetting would.
  */
@@ -96,12 +102,13 @@ export class CostModel {
   }
 
   predictMs(work: TickWork): number {
-    const { perPassMs, perTokenMs, perSampledRowMs, perAttendedTokenMs } = this.fitted;
+    const { perPassMs, perTokenMs, perSampledRowMs, perAttendedTokenMs, perLeftoverTokenMs } = this.fitted;
     return (
       perPassMs * work.passes +
       perTokenMs * work.tokens +
       perSampledRowMs * work.sampledRows +
-      perAttendedTokenMs * work.attendedTokens
+      perAttendedTokenMs * work.attendedTokens +
+      perLeftoverTokenMs * work.leftoverTokens
     );
   }
 
@@ -194,8 +201,8 @@ export class CostModel {
   }
 }
 
-function featuresOf({ passes, tokens, sampledRows, attendedTokens }: TickWork): Features {
-  return [passes, tokens, sampledRows, attendedTokens];
+function featuresOf({ passes, tokens, sampledRows, attendedTokens, leftoverTokens }: TickWork): Features {
+  return [passes, tokens, sampledRows, attendedTokens, leftoverTokens];
 }
 
 function coefficientList(coefficients: CostCoefficients): number[] {
@@ -203,8 +210,8 @@ function coefficientList(coefficients: CostCoefficients): number[] {
 }
 
 function coefficientsFrom(values: readonly number[]): CostCoefficients {
-  const [perPassMs, perTokenMs, perSampledRowMs, perAttendedTokenMs] = values as Features;
-  return { perPassMs, perTokenMs, perSampledRowMs, perAttendedTokenMs };
+  const [perPassMs, perTokenMs, perSampledRowMs, perAttendedTokenMs, perLeftoverTokenMs] = values as Features;
+  return { perPassMs, perTokenMs, perSampledRowMs, perAttendedTokenMs, perLeftoverTokenMs };
 }
 
 function bounded(coefficients: CostCoefficients): CostCoefficients {
@@ -213,10 +220,10 @@ function bounded(coefficients: CostCoefficients): CostCoefficients {
   );
 }
 
-/** Shapes that behave alike: rows, other tokens and attention by powers of two, passes exactly up to 4. */
-export function cellKey({ passes, tokens, sampledRows, attendedTokens }: TickWork): number {
+/** Shapes that behave alike: rows, other tokens and attention by powers of two, passes exactly up to 4, leftovers or none. */
+export function cellKey({ passes, tokens, sampledRows, attendedTokens, leftoverTokens }: TickWork): number {
   const rows = sampledRows <= 2 ? sampledRows : 2 + magnitude(sampledRows - 1);
-  const key = Math.min(passes, 4) * 32 + rows;
+  const key = (Math.min(passes, 4) * 2 + Math.min(leftoverTokens, 1)) * 32 + rows;
   return (key * 64 + magnitude(tokens - sampledRows)) * 64 + magnitude(attendedTokens / 256);
 }
 

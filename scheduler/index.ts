@@ -7,14 +7,15 @@ export {
   type ReuseKind,
   reuseKinds,
 } from './cache-stats.js';
-export { type CostCoefficients, CostModel, workOf } from './cost-model.js';
+export { type CostCoefficients, CostModel } from './cost-model.js';
 export type { FinishedEvent, FinishReason, SchedulerEvent } from './events.js';
 export { defaultOperationCosts, type OperationCosts } from './operation-costs.js';
 export { type OverflowPlace, OverflowQueue, overflowCost, StartTimes } from './overflow-order.js';
 export { type LineView, type Newcomer, OverflowPolicy } from './overflow-policy.js';
-export { countPasses } from './pass-count.js';
+export { countPasses, passesOf } from './pass-count.js';
 export { type SchedulingPolicy, throughputFirst } from './policy.js';
 export {
+  type Filler,
   type Row,
   type SaveReport,
   type SchedulerConfig,
@@ -30,3 +31,4 @@ export { TickCosts } from './tick-costs.js';
 export type { TtftTargets } from './tick-planner.js';
 export type { TickWork } from './tick-work.js';
 export { classAgingMs } from './waiting-queue.js';
+export { workOf } from './work-of.js';

@@ -14,6 +14,12 @@ export interface SchedulingPolicy {
 
 export const automaticItlFactor = 2.5;
 
+/**
+ * Under the automatic target, ticks may take so many times as long if they finish every prompt they begin: prompts that a
+ * tick within the target could do alone are not cut. Each cut costs everybody a pass more and the prompt a tick of waiting.
+ */
+export const wholePromptsFactor = 2;
+
 /** Prefill takes what it needs, one thread. */
 export const throughputFirst: SchedulingPolicy = {
   itlTargetMs: 0,

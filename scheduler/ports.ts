@@ -38,6 +38,16 @@ export interface Row {
 }
 
 /**
+ * A token nobody wants in a slot nobody uses, forgotten right after the call: it keeps the rows of neighbouring slots in
+ * one pass, or makes their number a multiple of four, for less than that costs otherwise.
+ */
+export interface Filler {
+  slot: number;
+  /** Where the slot ends. */
+  position: number;
+}
+
+/**
  * Work on a slot's KV between two decode calls. llama.cpp moves the data of a copy only in the next decode call, so a
  * plan lists saves and restores before copies, and never restores into a slot that is copied from.
  */
@@ -79,6 +89,8 @@ export interface TickPlan {
   /** Applied in order before the rows are decoded. */
   operations: readonly SlotOperation[];
   rows: readonly Row[];
+  /** Ascending by slot, none of them a row's; absent: none. */
+  fillers?: readonly Filler[];
   work: TickWork;
   /** Compute threads for this call. */
   threads: number;

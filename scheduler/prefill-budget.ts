@@ -32,7 +32,7 @@ export class PrefillBudget {
     if (pendingTokens === 0) return 0;
     if (decodeMs === 0 || itlTargetMs === 0) return this.settle(freeTokens);
     const usefulTokens = Math.min(minimumChunkTokens, pendingTokens, freeTokens);
-    const leftMs = plannedShare * itlTargetMs - decodeMs;
+    const leftMs = leftUnderTarget(demand);
     const affordable = tokensFor(leftMs, demand);
     if (affordable >= usefulTokens) return this.settle(Math.min(affordable, freeTokens));
     this.owedMs += Math.max(leftMs, minimumPrefillShare * decodeMs);
@@ -49,6 +49,15 @@ export class PrefillBudget {
     this.owedMs = 0;
     return tokens;
   }
+}
+
+/** Prompt tokens that fit under the target next to the decode rows. */
+export function affordableTokens(demand: PrefillDemand): number {
+  return tokensFor(leftUnderTarget(demand), demand);
+}
+
+function leftUnderTarget({ itlTargetMs, decodeMs }: PrefillDemand): number {
+  return plannedShare * itlTargetMs - decodeMs;
 }
 
 function tokensFor(availableMs: number, { cost, firstPosition }: PrefillDemand): number {

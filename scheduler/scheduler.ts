@@ -1,11 +1,9 @@
 import { admit, type Rejection } from './admission.js';
 import { invariant } from './assert.js';
 import { Compaction } from './compaction.js';
-import { workOf } from './cost-model.js';
 import type { FinishReason, SchedulerEvent } from './events.js';
 import { generatedTokenWeight, promptTokenWeight } from './fair-share.js';
 import { defaultOperationCosts } from './operation-costs.js';
-import { countPasses } from './pass-count.js';
 import { type SchedulingPolicy, throughputFirst } from './policy.js';
 import { type Row, type SchedulerConfig, type TickPlan, type TickResult, writtenSlot } from './ports.js';
 import { chooseVictim, maxPreemptionsPerTick, stayTokens } from './preemption.js';
@@ -17,7 +15,9 @@ import type { PreemptionCounts, SchedulerStats } from './stats.js';
 import { TickCosts } from './tick-costs.js';
 import { assertRows, layOutRows } from './tick-planner.js';
 import { TickSharing } from './tick-sharing.js';
+
 import { WaitingQueue } from './waiting-queue.js';
+import { workOf } from './work-of.js';
 
 /** A sequence whose decode calls fail this often in a row ends with `error`. */
 export const maxFailedTicks = 3;
@@ -116,16 +116,18 @@ export class Scheduler {
       this.pool.move(move.sequence, move.toSlot);
     }
     const shares = this.sharing.share(this.runningBySlot(), nowMs);
+    const fillers = this.sharing.fillGaps(this.pool.slots, shares);
     const { rows, operations } = layOutRows(this.pool.slots, shares);
     if (rows.length === 0) return { plan: null, events: this.takeEvents() };
     assertRows(rows, this.config);
     this.ticks += 1;
-    const work = workOf(rows, countPasses(rows, this.config.batchTokens));
+    const work = workOf(rows, this.config.batchTokens, fillers);
     const threads = this.costs.chooseThreads(work);
     const plan: TickPlan = {
       tick: this.ticks,
       operations: [...this.pool.takeOperations(), ...operations],
       rows,
+      fillers,
       work,
       threads,
     };
@@ -315,6 +317,7 @@ export class Scheduler {
       const written = writtenSlot(operation);
       if (written) this.pool.lose(this.pool.slots[written.slot]!, null);
     }
+    for (const { slot } of plan.fillers ?? []) this.pool.lose(this.pool.slots[slot]!, null);
     for (const row of plan.rows) {
       const slot = this.pool.slots[row.slot]!;
       const sequence = slot.owner!;

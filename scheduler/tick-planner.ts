@@ -1,5 +1,6 @@
 import { invariant } from './assert.js';
-import { countPasses } from './pass-count.js';
+import type { CostCoefficients } from './cost-model.js';
+import { passesOf } from './pass-count.js';
 import type { Row, SchedulerConfig, SlotOperation } from './ports.js';
 import { minimumChunkTokens } from './prefill-budget.js';
 import type { Sequence } from './sequence.js';
@@ -34,7 +35,8 @@ export function shareTokens(
  * A tick cuts at most one prompt short. If a still shorter chunk, as long as another prompt's, goes through the same
  * passes as that one (neighbouring slots), the passes of its own are saved: what is left out joins a later chunk of the
  * prompt, provided it needs no more chunks for that. Cutting a prompt that this tick would finish never pays: it would
- * wait for a whole tick to save one pass.
+ * wait for a whole tick to save one pass. Under an ITL target it may also shrink by up to three tokens, to a multiple of
+ * four in its pass.
  * @param running ascending by slot
  * @param shares tokens of each, by `shareTokens`; changed in place
  */
@@ -43,27 +45,29 @@ export function fuseChunks(
   shares: Map<Sequence, number>,
   prefillTokens: number,
   batchTokens: number,
+  { cost, mayShrink }: { cost: CostCoefficients; mayShrink: boolean },
 ): void {
   const riding = running.filter((sequence) => shares.has(sequence));
   const cut = riding.find((sequence) => shares.get(sequence)! < sequence.pendingTokens);
   if (!cut) return;
   const share = shares.get(cut)!;
   const chunksAfter = (tokens: number) => Math.ceil((cut.pendingTokens - tokens) / prefillTokens);
-  const passesWith = (tokens: number) =>
-    countPasses(
-      riding.map((each) => ({
-        slot: each.slot!,
-        tokens: { length: each === cut ? tokens : shares.get(each)! },
-      })),
-      batchTokens,
-    );
-  let fewest = passesWith(share);
+  const overheadMs = (tokens: number) => {
+    const shapes = riding.map((each) => ({
+      slot: each.slot!,
+      tokens: { length: each === cut ? tokens : shares.get(each)! },
+    }));
+    const { passes, leftoverTokens } = passesOf(shapes, batchTokens);
+    return passes * cost.perPassMs + leftoverTokens * cost.perLeftoverTokenMs;
+  };
+  let leastMs = overheadMs(share);
   const candidates = new Set(shares.values());
+  if (mayShrink) for (let less = 1; less < 4; less += 1) candidates.add(share - less);
   for (const tokens of [...candidates].sort((left, right) => right - left)) {
     if (tokens >= share || tokens < minimumChunkTokens || chunksAfter(tokens) > chunksAfter(share)) continue;
-    const passes = passesWith(tokens);
-    if (passes >= fewest) continue;
-    fewest = passes;
+    const ms = overheadMs(tokens);
+    if (ms >= leastMs) continue;
+    leastMs = ms;
     shares.set(cut, tokens);
   }
 }

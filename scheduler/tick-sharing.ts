@@ -1,11 +1,13 @@
 import { BulkSharing } from './bulk-sharing.js';
 import type { CostModel } from './cost-model.js';
-import { countPasses } from './pass-count.js';
-import { automaticItlFactor, type SchedulingPolicy } from './policy.js';
-import type { SchedulerConfig } from './ports.js';
-import { minimumChunkTokens, PrefillBudget } from './prefill-budget.js';
+import { chooseGapSlots } from './gap-filling.js';
+import { passesOf } from './pass-count.js';
+import { automaticItlFactor, type SchedulingPolicy, wholePromptsFactor } from './policy.js';
+import type { Filler, SchedulerConfig } from './ports.js';
+import { affordableTokens, minimumChunkTokens, PrefillBudget, type PrefillDemand } from './prefill-budget.js';
 import type { Sequence } from './sequence.js';
 import { isBulk } from './sequence-spec.js';
+import type { Slot } from './slot.js';
 import type { TickCosts } from './tick-costs.js';
 import { fuseChunks, lateness, orderPrefills, shareTokens } from './tick-planner.js';
 import type { TickWork } from './tick-work.js';
@@ -41,7 +43,13 @@ export class TickSharing {
   private get fullDecodeMs(): number {
     const { slotCount, contextTokens } = this.config;
     const attendedTokens = (slotCount * contextTokens) / 2;
-    return this.costs.predictMs({ passes: 1, tokens: slotCount, sampledRows: slotCount, attendedTokens });
+    return this.costs.predictMs({
+      passes: 1,
+      tokens: slotCount,
+      sampledRows: slotCount,
+      attendedTokens,
+      leftoverTokens: 0,
+    });
   }
 
   /**
@@ -101,11 +109,68 @@ export class TickSharing {
     const freeTokens = this.config.batchTokens - decoding.length;
     const prefillTokens =
       tickMs === null
-        ? this.prefillBudget.grant(demand, freeTokens)
+        ? (this.wholePromptTokens(prefilling, demand) ?? this.prefillBudget.grant(demand, freeTokens))
         : this.prefillBudget.grantWithin(tickMs, demand, freeTokens);
     const shares = shareTokens(decoding, prefilling, prefillTokens);
-    fuseChunks(running, shares, prefillTokens, this.config.batchTokens);
+    const mayShrink = decoding.length > 0 && this.policy.itlTargetMs !== 0 && tickMs === null;
+    const cost = model.coefficients;
+    fuseChunks(running, shares, prefillTokens, this.config.batchTokens, { cost, mayShrink });
     return shares;
+  }
+
+  /** Tokens of the first few prompts, all short, if these may be finished at once; null: the usual budget is for them. */
+  private wholePromptTokens(prefilling: readonly Sequence[], demand: PrefillDemand): number | null {
+    if (this.policy.itlTargetMs !== null || demand.decodeMs === 0) return null;
+    const usualTokens = affordableTokens(demand);
+    const itlTargetMs = wholePromptsFactor * demand.itlTargetMs;
+    const mostTokens = Math.min(
+      affordableTokens({ ...demand, itlTargetMs }),
+      this.config.batchTokens - this.config.slotCount,
+    );
+    let tokens = 0;
+    for (const sequence of prefilling) {
+      const isShort = sequence.known().length - sequence.cachedTokens <= mostTokens;
+      if (!isShort && tokens < usualTokens) return null;
+      if (!isShort || tokens + sequence.pendingTokens > mostTokens) break;
+      tokens += sequence.pendingTokens;
+    }
+    return tokens === 0 ? null : tokens;
+  }
+
+  /**
+   * Slots that would leave a gap between this tick's rows. A prompt that was to sit out gets one token of its own for it;
+   * a free slot gets a filler.
+   * @param slots ascending
+   * @param shares changed in place
+   */
+  fillGaps(slots: readonly Slot[], shares: Map<Sequence, number>): Filler[] {
+    if (shares.size < 2) return [];
+    const rows = slots.flatMap(({ index, owner }) => {
+      const length = owner && shares.get(owner);
+      return length ? [{ slot: index, tokens: { length } }] : [];
+    });
+    const decoding = [...shares.keys()].filter(({ pendingTokens }) => pendingTokens === 1);
+    const cost = this.modelFor(this.decodeWork(decoding)).coefficients;
+    const priceOf = (index: number) => {
+      const heldTokens = this.tokensBeforeGapToken(slots[index]!);
+      return heldTokens === null ? null : cost.perTokenMs + cost.perAttendedTokenMs * (heldTokens + 1);
+    };
+    const { slotCount, batchTokens } = this.config;
+    const chosen = chooseGapSlots(rows, slotCount, batchTokens, cost, priceOf);
+    return chosen.flatMap((index) => {
+      const { owner, kvTokens } = slots[index]!;
+      if (!owner) return [{ slot: index, position: kvTokens! }];
+      shares.set(owner, 1);
+      return [];
+    });
+  }
+
+  /** null: the slot cannot take one. Where tails cannot be cut, a filler could not be forgotten. */
+  private tokensBeforeGapToken({ owner, kvTokens }: Slot): number | null {
+    if (owner && isBulk(owner.spec)) return null;
+    if (owner) return owner.isSettled && owner.pendingTokens > 1 ? owner.computedTokens : null;
+    if (kvTokens === null || kvTokens >= this.config.contextTokens) return null;
+    return this.config.reusePrefixes === false ? null : kvTokens;
   }
 
   /** Of the thread choice that is best for these decode rows and a small chunk. */
@@ -118,9 +183,11 @@ export class TickSharing {
   }
 
   private decodeWork(decoding: readonly Sequence[]): TickWork {
-    const rows = decoding.map(({ slot }) => ({ slot: slot!, tokens: oneToken }));
+    const rows = decoding
+      .map(({ slot }) => ({ slot: slot!, tokens: oneToken }))
+      .sort((left, right) => left.slot - right.slot);
     return {
-      passes: countPasses(rows, this.config.batchTokens),
+      ...passesOf(rows, this.config.batchTokens),
       tokens: decoding.length,
       sampledRows: decoding.length,
       attendedTokens: decoding.reduce((sum, { computedTokens }) => sum + computedTokens + 1, 0),

@@ -1,6 +1,8 @@
+import type { Passes } from './pass-count.js';
+
 /** What one decode call has to do. */
-export interface TickWork {
-  passes: number;
+export interface TickWork extends Passes {
+  /** Of rows and fillers. */
   tokens: number;
   /** Rows whose logits are computed: each is one more trip through the output layer. */
   sampledRows: number;

@@ -205,6 +205,7 @@ export class ServiceMetrics implements ServingObserver {
           this.set({ threads, per: 'token' }, coefficients.perTokenMs / 1000);
           this.set({ threads, per: 'sampled_row' }, coefficients.perSampledRowMs / 1000);
           this.set({ threads, per: 'attended_token' }, coefficients.perAttendedTokenMs / 1000);
+          this.set({ threads, per: 'leftover_token' }, coefficients.perLeftoverTokenMs / 1000);
         }
       },
     });

@@ -52,7 +52,7 @@ function isMeasurement(value: unknown): value is Measurement {
     typeof threads === 'number' &&
     typeof decodeMs === 'number' &&
     typeof work === 'object' &&
-    [work.passes, work.tokens, work.sampledRows, work.attendedTokens].every(
+    [work.passes, work.tokens, work.sampledRows, work.attendedTokens, work.leftoverTokens].every(
       (each) => typeof each === 'number',
     )
   );

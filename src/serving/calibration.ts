@@ -1,4 +1,4 @@
-import { countPasses, type Row, type TickPlan, type TickWork, workOf } from '../../scheduler/index.js';
+import { type Row, type TickPlan, type TickWork, workOf } from '../../scheduler/index.js';
 import type { Engine } from '../engine/engine.js';
 import { greedySampling } from '../engine/sampling-parameters.js';
 
@@ -91,6 +91,7 @@ function shapesFor({ slotCount, batchTokens, contextTokens }: Engine): Shape[] {
     { rows: Math.ceil(slotCount / 4), tokensEach: 1, stride: 1 },
     { rows: Math.min(4, Math.ceil(slotCount / 2)), tokensEach: 1, stride: 2 },
     { rows: slotCount, tokensEach: 1, stride: 1 },
+    { rows: Math.max(1, slotCount - 1), tokensEach: 1, stride: 1 },
     { rows: 1, tokensEach: Math.min(64, longest), stride: 1 },
     { rows: 1, tokensEach: Math.min(256, longest), stride: 1 },
   ];
@@ -105,6 +106,5 @@ function planOf(engine: Engine, shape: Shape, threads: number): TickPlan {
     const tokens = new Uint32Array(tokensEach).fill(1);
     return { sequenceId: samplerOf(slot), slot, firstPosition, tokens, sample: true };
   });
-  const passes = countPasses(rows, engine.batchTokens);
-  return { tick: 0, operations: [], rows, work: workOf(rows, passes), threads };
+  return { tick: 0, operations: [], rows, work: workOf(rows, engine.batchTokens), threads };
 }

@@ -48,7 +48,7 @@ const noiseNeighbours = 32;
 export function featuresOf({ rows, work }: { rows: readonly Row[]; work: TickWork }): number[] {
   const short = workOf(
     rows.filter(({ tokens }) => tokens.length < attentionTileTokens),
-    0,
+    Number.POSITIVE_INFINITY,
   );
   return [1, work.passes, work.tokens, work.sampledRows, work.attendedTokens, short.attendedTokens];
 }

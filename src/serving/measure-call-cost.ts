@@ -1,4 +1,4 @@
-import { countPasses, type Row, type SlotOperation, type TickPlan, workOf } from '../../scheduler/index.js';
+import { type Row, type SlotOperation, type TickPlan, workOf } from '../../scheduler/index.js';
 import type { Engine } from '../engine/engine.js';
 import { greedySampling } from '../engine/sampling-parameters.js';
 import { type CallCost, featuresOf, fitCallCost, type TimedCall } from './call-cost.js';
@@ -129,6 +129,6 @@ function planOf(engine: Engine, shape: readonly ShapeRow[], threads: number): Ti
     const row = { sequenceId: samplerOf(slot), slot, firstPosition: depth, sample: true };
     return { ...row, tokens: new Uint32Array(tokens).fill(1) };
   });
-  const work = workOf(rows, countPasses(rows, engine.batchTokens));
+  const work = workOf(rows, engine.batchTokens);
   return { tick: 0, operations, rows, work, threads };
 }

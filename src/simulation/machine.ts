@@ -147,7 +147,7 @@ export class SimulatedMachine {
     this.unnoticedLosses.add(slot);
   }
 
-  /** After a failed call the slots hold all of their rows, some, none, or something else. */
+  /** Fillers are gone when a call has succeeded. After a failed call the slots hold all of their rows, some, none, or something else. */
   private scramble(plan: TickPlan, draw: number): void {
     plan.rows.forEach(({ slot, tokens }, index) => {
       const mode = (draw >>> ((index * 2) % 30)) & 3;
@@ -156,6 +156,7 @@ export class SimulatedMachine {
         this.store.append(slot, mode === 3 ? each : tokens[each]!, '');
       }
     });
+    for (const { slot } of plan.fillers ?? []) this.store.append(slot, draw, '');
   }
 }
 

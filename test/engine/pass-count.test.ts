@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { workOf } from '../../scheduler/cost-model.js';
 import type { Row } from '../../scheduler/index.js';
 import { countPasses } from '../../scheduler/pass-count.js';
+import { workOf } from '../../scheduler/work-of.js';
 import type { ModelRuntime } from '../../src/engine/engine.js';
 import { loadLlamaRuntime } from '../../src/engine/llama/load-llama-runtime.js';
 import { tinyModelPath } from '../support/models.js';
@@ -42,7 +42,7 @@ async function passesOf(
   for (let slot = 0; slot < slots; slot += 1) runtime.engine.clearSlot(slot);
   const predicted = countPasses(rows, batchTokens);
   const before = reports;
-  const plan = { tick: 0, operations: [], rows, work: workOf(rows, predicted), threads: 1 };
+  const plan = { tick: 0, operations: [], rows, work: workOf(rows, batchTokens), threads: 1 };
   expect((await runtime.engine.run(plan)).result.outcome).toBe('decoded');
   await expect.poll(() => reports, { interval: 5 }).toBeGreaterThan(before + 1);
   await new Promise((resolve) => setTimeout(resolve, 10));

@@ -151,7 +151,7 @@ class Bench {
       tick: 1,
       operations,
       rows,
-      work: workOf(rows, rows.length),
+      work: workOf(rows, 512),
       threads: 1,
     });
     if (result.outcome !== 'decoded') throw new Error(JSON.stringify(result));

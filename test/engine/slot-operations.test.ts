@@ -50,7 +50,7 @@ async function run(
     tick: 1,
     operations,
     rows: planned,
-    work: workOf(planned, planned.length),
+    work: workOf(planned, 512),
     threads: 1,
   });
   return { result, timings };

@@ -27,7 +27,7 @@ function makeScheduler({ itlTargetMs = null, batchTokens = 256 }: Options = {}):
       [1, 64, 1],
       [1, 128, 1],
     ] as const) {
-      const work = { passes, tokens, sampledRows, attendedTokens: 0 };
+      const work = { passes, tokens, sampledRows, attendedTokens: 0, leftoverTokens: 0 };
       scheduler.costs.observe(
         work,
         1,

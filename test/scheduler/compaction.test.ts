@@ -2,21 +2,35 @@ import { describe, expect, it } from 'vitest';
 import type { TickPlan } from '../../scheduler/index.js';
 import { decoded, makeScheduler, planOf, prompt, spec } from './support.js';
 
+/** Tokens are dear: fillers do not pay, moves do. */
+const decodeMsOf = ({ work }: Pick<TickPlan, 'work'>) => 5 * work.passes + 4 * work.tokens;
+
 /** Sequences 1 to 8 in slots 0 to 7, all decoding. */
 function eightDecoding() {
   const scheduler = makeScheduler({ slotCount: 8, contextTokens: 256, batchTokens: 64, maxWaiting: 20 });
+  for (const [passes, tokens] of [
+    [1, 1],
+    [1, 8],
+    [4, 4],
+    [1, 40],
+  ] as const) {
+    const work = { passes, tokens, sampledRows: tokens, attendedTokens: tokens, leftoverTokens: 0 };
+    scheduler.costs.observe(work, 1, decodeMsOf({ work }));
+  }
   const specs = [1, 2, 3, 4, 5, 6, 7, 8].map((id) =>
     spec(id, { prompt: prompt(5, id * 100), maxTokens: 200 }),
   );
   scheduler.submit(specs, 0);
-  scheduler.applyTick(decoded(planOf(scheduler)));
+  const plan = planOf(scheduler);
+  scheduler.applyTick({ ...decoded(plan), decodeMs: decodeMsOf(plan) });
   return scheduler;
 }
 
 function run(scheduler: ReturnType<typeof eightDecoding>, ticks: number): TickPlan[] {
   return Array.from({ length: ticks }, () => {
     const plan = planOf(scheduler);
-    scheduler.applyTick(decoded(plan, (sequenceId) => 10 + sequenceId));
+    const result = decoded(plan, (sequenceId) => 10 + sequenceId);
+    scheduler.applyTick({ ...result, decodeMs: decodeMsOf(plan) });
     return plan;
   });
 }

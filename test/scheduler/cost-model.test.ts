@@ -9,6 +9,7 @@ const truth: CostCoefficients = {
   perTokenMs: 0.7,
   perSampledRowMs: 0.9,
   perAttendedTokenMs: 0.0004,
+  perLeftoverTokenMs: 0,
 };
 
 function costOf(work: TickWork, cost = truth): number {
@@ -16,7 +17,8 @@ function costOf(work: TickWork, cost = truth): number {
     cost.perPassMs * work.passes +
     cost.perTokenMs * work.tokens +
     cost.perSampledRowMs * work.sampledRows +
-    cost.perAttendedTokenMs * work.attendedTokens
+    cost.perAttendedTokenMs * work.attendedTokens +
+    cost.perLeftoverTokenMs * work.leftoverTokens
   );
 }
 
@@ -25,12 +27,14 @@ const decode = (rows: number, position = 200): TickWork => ({
   tokens: rows,
   sampledRows: rows,
   attendedTokens: rows * position,
+  leftoverTokens: 0,
 });
 const prefill = (tokens: number): TickWork => ({
   passes: 1,
   tokens,
   sampledRows: 1,
   attendedTokens: (tokens * tokens) / 2,
+  leftoverTokens: 0,
 });
 const shapes = [decode(1), decode(8), decode(32), prefill(64), prefill(256), prefill(512)];
 
@@ -83,6 +87,7 @@ describe('CostModel', () => {
         tokens: fc.integer({ min: 1, max: 4096 }),
         sampledRows: fc.integer({ min: 0, max: 256 }),
         attendedTokens: fc.integer({ min: 1, max: 1e8 }),
+        leftoverTokens: fc.integer({ min: 0, max: 1e3 }),
       }),
       fc.oneof(fc.double(), fc.constantFrom(0, -1, Number.NaN, Number.POSITIVE_INFINITY, 1e-9, 1e9)),
     );

@@ -4,7 +4,13 @@ import { PrefillBudget, type PrefillDemand } from '../../scheduler/prefill-budge
 import { Scheduler } from '../../scheduler/scheduler.js';
 import { decoded, endToken, planOf, prompt, spec } from './support.js';
 
-const cost = { perPassMs: 5, perTokenMs: 1, perSampledRowMs: 1, perAttendedTokenMs: 0 };
+const cost = {
+  perPassMs: 5,
+  perTokenMs: 1,
+  perSampledRowMs: 1,
+  perAttendedTokenMs: 0,
+  perLeftoverTokenMs: 0,
+};
 const demand = (overrides: Partial<PrefillDemand> = {}): PrefillDemand => ({
   itlTargetMs: 100,
   decodeMs: 20,
@@ -49,6 +55,7 @@ function teachCosts(scheduler: Scheduler): void {
     tokens,
     sampledRows: 1,
     attendedTokens: (tokens * tokens) / 2,
+    leftoverTokens: 0,
   });
   for (let round = 0; round < 20; round += 1) {
     for (const tokens of [1, 4, 64, 256]) scheduler.costs.observe(work(tokens), 1, 5 + tokens);
@@ -85,6 +92,45 @@ describe('a tick under an ITL target', () => {
     }
     expect(ticks).toBeGreaterThan(12);
     expect(ticks).toBeLessThan(22);
+  });
+
+  describe('that is automatic', () => {
+    /** Tokens of the prompts in the first tick that has them, next to two rows that decode. */
+    const chunksOf = (lengths: readonly number[], itlTargetMs: number | null) => {
+      const scheduler = new Scheduler(
+        {
+          slotCount: 32,
+          contextTokens: 1_024,
+          batchTokens: 512,
+          maxWaiting: 8,
+          maxWaitingTokens: 10_000,
+          endTokens: new Set([endToken]),
+        },
+        { ...throughputFirst, itlTargetMs },
+      );
+      teachCosts(scheduler);
+      scheduler.submit([spec(1, { maxTokens: 100 }), spec(2, { maxTokens: 100 })], 0);
+      scheduler.applyTick({ ...decoded(planOf(scheduler)), decodeMs: 11 });
+      const prompts = lengths.map((length, index) =>
+        spec(3 + index, { prompt: prompt(length, 1_000 * (index + 1)) }),
+      );
+      scheduler.submit(prompts, 0);
+      const chunks = planOf(scheduler)
+        .rows.slice(2)
+        .map(({ tokens }) => tokens.length);
+      return { chunks, targetMs: scheduler.itlTargetMs };
+    };
+
+    it('short prompts are finished within twice the target, and none of them is cut', () => {
+      expect(chunksOf([60, 60], null).chunks).toEqual([60, 60]);
+      expect(chunksOf([60, 60, 60, 60, 60], null).chunks.filter((tokens) => tokens > 1)).toEqual([60, 60]);
+    });
+
+    it('a long prompt keeps to the target, and so does everyone when somebody gave it', () => {
+      const { chunks, targetMs } = chunksOf([600], null);
+      expect(chunks[0]).toBeLessThan(0.9 * targetMs);
+      expect(chunksOf([60, 60], targetMs).chunks[1]).toBeLessThan(30);
+    });
   });
 
   describe('and TTFT targets by class', () => {

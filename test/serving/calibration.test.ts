@@ -52,7 +52,7 @@ it('is kept per model, shape and machine, and a broken file counts as none', asy
   expect(await calibrationFile(directory, { ...subject, threads: 1 })).not.toBe(file);
   expect(await calibrationFile(directory, { ...subject, native: 'local build' })).not.toBe(file);
   expect(await readCalibration(file)).toBeNull();
-  const work = { passes: 1, tokens: 1, sampledRows: 1, attendedTokens: 1 };
+  const work = { passes: 1, tokens: 1, sampledRows: 1, attendedTokens: 1, leftoverTokens: 0 };
   await writeCalibration(file, [{ work, threads: 1, decodeMs: 5 }]);
   expect(await readCalibration(file)).toEqual([{ work, threads: 1, decodeMs: 5 }]);
   writeFileSync(file, '[{"work":null}]');

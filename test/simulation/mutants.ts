@@ -161,6 +161,20 @@ export const mutants: readonly Mutant[] = [
     caughtBy: 'kv-length',
   },
   {
+    name: 'a failed call is believed to have left the slots of its fillers as they were',
+    file: 'scheduler.ts',
+    from: 'for (const { slot } of plan.fillers ?? []) this.pool.lose(this.pool.slots[slot]!, null);',
+    to: '',
+    caughtBy: 'kv-length',
+  },
+  {
+    name: 'who waits for a prefix gets a token to close a gap',
+    file: 'tick-sharing.ts',
+    from: 'if (owner) return owner.isSettled && owner.pendingTokens > 1 ? owner.computedTokens : null;',
+    to: '',
+    caughtBy: 'positions-contiguous',
+  },
+  {
     name: 'a lost slot keeps its account',
     file: 'scheduler.ts',
     from: 'for (const index of lost) this.pool.lose(this.pool.slots[index]!, 0);',
@@ -241,11 +255,13 @@ export const mutants: readonly Mutant[] = [
     name: 'the batch is too full, nobody asserts',
     file: 'scheduler.ts',
     from: `nowMs);
+    const fillers = this.sharing.fillGaps(this.pool.slots, shares);
     const { rows, operations } = layOutRows(this.pool.slots, shares);
     if (rows.length === 0) return { plan: null, events: this.takeEvents() };
     assertRows(rows, this.config);`,
     to: `nowMs);
     for (const [each] of shares) shares.set(each, each.pendingTokens);
+    const fillers = this.sharing.fillGaps(this.pool.slots, shares);
     const { rows, operations } = layOutRows(this.pool.slots, shares);
     if (rows.length === 0) return { plan: null, events: this.takeEvents() };`,
     caughtBy: 'batch-size',

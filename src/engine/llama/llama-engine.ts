@@ -1,5 +1,5 @@
 import type { LlamaContext, LlamaModel } from 'node-llama-cpp';
-import type { Row, TickPlan, TickResult } from '../../../scheduler/index.js';
+import type { Filler, Row, TickPlan, TickResult } from '../../../scheduler/index.js';
 import type { Engine, SlotAbilities, SlotOperationReport, TickTimings } from '../engine.js';
 import { greedySampling, type SamplingParameters } from '../sampling-parameters.js';
 import {
@@ -16,6 +16,8 @@ import type { SnapshotStore } from './snapshot-store.js';
 
 const lastTokenOnly = (length: number) => Uint32Array.of(length - 1);
 const none = new Uint32Array(0);
+/** Any token will do. */
+const fillerTokens = Uint32Array.of(0);
 
 interface SampledRow {
   rowIndex: number;
@@ -120,7 +122,8 @@ export class LlamaEngine implements Engine {
       return { result: { outcome: 'slots-lost', slots: lostSlots, saves }, timings };
     }
     const fillStartedMs = performance.now();
-    const sampledRows = this.fillBatch(plan);
+    const fillers = (plan.fillers ?? []).map(({ slot }) => ({ slot, position: this.slotTokens(slot) }));
+    const sampledRows = this.fillBatch(plan, fillers);
     const startedMs = performance.now();
     const fillMs = startedMs - fillStartedMs;
     try {
@@ -130,6 +133,9 @@ export class LlamaEngine implements Engine {
       return { result: { outcome: 'failed', message: `decode failed: ${String(error)}`, saves }, timings };
     }
     this.operations.decoded();
+    for (const { slot, position } of fillers) {
+      this.native.removeTokenCellsFromSequence(slot, position, -1);
+    }
     const decodedMs = performance.now();
     const sampled = await this.sample(plan.rows, sampledRows);
     const decodeMs = decodedMs - startedMs;
@@ -167,15 +173,24 @@ export class LlamaEngine implements Engine {
     this.snapshots?.close();
   }
 
-  private fillBatch(plan: TickPlan): SampledRow[] {
+  private fillBatch(plan: TickPlan, fillers: Filler[]): SampledRow[] {
     const sampledRows: SampledRow[] = [];
     this.native.setThreads(plan.threads);
     this.native.initBatch(plan.work.tokens);
+    let nextFiller = 0;
+    const fillBelow = (end: number) => {
+      for (; nextFiller < fillers.length && fillers[nextFiller]!.slot < end; nextFiller += 1) {
+        const { slot, position } = fillers[nextFiller]!;
+        this.native.addToBatch(slot, position, fillerTokens, none);
+      }
+    };
     plan.rows.forEach(({ slot, firstPosition, tokens, sample, sequenceId }, rowIndex) => {
+      fillBelow(slot);
       const logitIndexes = sample ? lastTokenOnly(tokens.length) : none;
       const [batchIndex] = this.native.addToBatch(slot, firstPosition, tokens, logitIndexes);
       if (batchIndex !== undefined) sampledRows.push({ rowIndex, batchIndex, sequenceId });
     });
+    fillBelow(this.slotCount);
     return sampledRows;
   }
 

@@ -1,4 +1,5 @@
 import type { TickPlan } from '../../../scheduler/index.js';
+import { wholePromptsFactor } from '../../../scheduler/policy.js';
 import { minimumChunkTokens } from '../../../scheduler/prefill-budget.js';
 import type { LedgerEntry } from '../ledger.js';
 import { splitEqualPasses } from '../split-equal.js';
@@ -14,7 +15,8 @@ const cautionMs = 5_000;
  * Bulk work that runs beside other classes, and an ITL target counts, is the business of `BulkWork`; alone it has none.
  * `everyone-rides`: each decoding sequence has its one-token row. `budget-spent`: without an ITL target, or with nobody
  * decoding, prefill takes all it can use of the batch, but for a part that is cut to the length of another to share its passes. `itl-budget`: with a target, prefill takes no more than fits under it
- * by the scheduler's own cost model, except one documented minimum chunk. `greedy-prefill`: at most one prompt gets a part.
+ * by the scheduler's own cost model, or under `wholePromptsFactor` times the automatic one when no prompt is cut, except one documented minimum chunk and single tokens that close a gap between rows.
+ * `greedy-prefill`: at most one prompt gets a part of more than such a token.
  */
 export class Budget implements Invariant {
   private readonly world: World;
@@ -37,9 +39,10 @@ export class Budget implements Invariant {
       require(shares.get(spec.id) === 1, 'everyone-rides', () =>
         `sequence ${spec.id} decodes but has no row`);
     }
-    const parts = prefilling.filter(({ share, pendingTokens }) => share > 0 && share < pendingTokens);
+    const parts = prefilling.filter(({ share, pendingTokens }) => share > 1 && share < pendingTokens);
     require(parts.length <= 1, 'greedy-prefill', () => `${parts.length} prompts get only a part`);
     const granted = prefilling.reduce((sum, { share }) => sum + share, 0);
+    const chunkTokens = granted - prefilling.filter(({ share }) => share === 1).length;
     const wanted = prefilling.reduce((sum, each) => sum + each.pendingTokens, 0);
     if (isBulkAlone && clockMs - this.othersRanMs < cautionMs) return;
     if (decoding.length === 0 || !hasTarget || isBulkAlone) {
@@ -48,9 +51,9 @@ export class Budget implements Invariant {
       const isFused = prefilling.some((each) => each !== parts[0] && each.share === parts[0]?.share);
       require(isSpent || isFused, 'budget-spent', () =>
         `${granted} prompt tokens planned, ${possible} were possible`);
-    } else if (granted > minimumChunkTokens) {
+    } else if (chunkTokens > minimumChunkTokens) {
       const late = [...unknown, ...prefilling.map(({ entry }) => entry)];
-      this.checkTarget(decoding, late, granted, clockMs);
+      this.checkTarget(decoding, late, chunkTokens, parts.length === 0, clockMs);
     }
   }
 
@@ -78,6 +81,7 @@ export class Budget implements Invariant {
     decoding: readonly LedgerEntry[],
     prefilling: readonly LedgerEntry[],
     granted: number,
+    isWhole: boolean,
     clockMs: number,
   ): void {
     const { scheduler, scenario } = this.world;
@@ -85,7 +89,8 @@ export class Budget implements Invariant {
     const latest = Math.max(
       ...prefilling.map((entry) => (clockMs - entry.arrivalMs) / ttftTargetsMs[entry.spec.priorityClass] - 1),
     );
-    const targetMs = plannedShare * scheduler.itlTargetMs * (1 + Math.min(1, Math.max(0, latest)));
+    const stretch = isWhole && scenario.policy.itlTargetMs === null ? wholePromptsFactor : 1;
+    const targetMs = plannedShare * scheduler.itlTargetMs * stretch * (1 + Math.min(1, Math.max(0, latest)));
     const rows = decoding
       .map(({ slot }) => ({ slot, tokens: [0] }))
       .sort((left, right) => left.slot - right.slot);
@@ -94,6 +99,7 @@ export class Budget implements Invariant {
       tokens: rows.length,
       sampledRows: rows.length,
       attendedTokens: decoding.reduce((sum, { known }) => sum + known.length, 0),
+      leftoverTokens: 0,
     };
     const leastMs = Math.min(
       ...threadChoices.map((threads) => {

@@ -78,7 +78,8 @@ export class BulkWork implements Invariant {
   }
 
   private workOf(rows: readonly Row[]): TickWork {
-    return workOf(rows, splitEqualPasses(rows, this.world.scenario.config.batchTokens));
+    const { batchTokens } = this.world.scenario.config;
+    return { ...workOf(rows, batchTokens), passes: splitEqualPasses(rows, batchTokens) };
   }
 
   /** A decode with all slots busy, and a piece of prompt that costs passes of its own. */
@@ -87,6 +88,7 @@ export class BulkWork implements Invariant {
     return {
       ...{ passes: 4, tokens: slotCount + bulkChunkTokens, sampledRows: slotCount + 1 },
       attendedTokens: (slotCount + bulkChunkTokens) * contextTokens,
+      leftoverTokens: 0,
     };
   }
 

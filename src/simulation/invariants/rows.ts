@@ -1,10 +1,13 @@
-import type { TickPlan } from '../../../scheduler/index.js';
+import type { Filler, TickPlan } from '../../../scheduler/index.js';
 import type { LedgerEntry } from '../ledger.js';
 import { splitEqualPasses } from '../split-equal.js';
 import { require } from '../violation.js';
 import type { Invariant, World } from './invariant.js';
 
-/** `rows-ascending`: one row per slot, in ascending order, none empty, all of running sequences in their own slots. */
+/**
+ * `rows-ascending`: one row per slot, in ascending order, none empty, all of running sequences in their own slots; fillers
+ * ascend too, in slots that nobody owns and that have room.
+ */
 export class RowsAscending implements Invariant {
   private readonly world: World;
 
@@ -24,6 +27,22 @@ export class RowsAscending implements Invariant {
       require(owner?.spec.id === sequenceId, 'slots-owned-once', () =>
         `slot ${slot} of ${owner?.spec.id} computes for ${sequenceId}`);
     }
+    this.checkFillers(plan?.fillers ?? []);
+  }
+
+  private checkFillers(fillers: readonly Filler[]): void {
+    const { ledger, scenario } = this.world;
+    let lastSlot = -1;
+    for (const { slot, position } of fillers) {
+      require(slot > lastSlot && slot < scenario.config.slotCount, 'rows-ascending', () =>
+        `filler of slot ${slot} follows ${lastSlot}`);
+      lastSlot = slot;
+      const owner = ledger.slotOwners.get(slot);
+      require(owner === undefined, 'slots-owned-once', () =>
+        `a filler goes into slot ${slot} of ${owner?.spec.id}`);
+      require(position < scenario.config.contextTokens, 'rows-ascending', () =>
+        `a filler goes into slot ${slot}, which is full`);
+    }
   }
 }
 
@@ -38,11 +57,12 @@ export class BatchSize implements Invariant {
   planned(plan: TickPlan | null): void {
     if (!plan) return;
     const { config, policy } = this.world.scenario;
-    const tokens = plan.rows.reduce((sum, row) => sum + row.tokens.length, 0);
+    const fillers = plan.fillers?.length ?? 0;
+    const tokens = plan.rows.reduce((sum, row) => sum + row.tokens.length, fillers);
     require(tokens > 0 && tokens <= config.batchTokens, 'batch-size', () =>
       `${tokens} tokens in a batch of ${config.batchTokens}`);
     require(tokens === plan.work.tokens, 'batch-size', () =>
-      `the plan says ${plan.work.tokens} tokens, its rows hold ${tokens}`);
+      `the plan says ${plan.work.tokens} tokens, its rows and fillers hold ${tokens}`);
     const sampled = plan.rows.filter((row) => row.sample).length;
     require(sampled === plan.work.sampledRows, 'batch-size', () =>
       `the plan says ${plan.work.sampledRows} samples, its rows ${sampled}`);
@@ -61,9 +81,11 @@ export class PassesExact implements Invariant {
 
   planned(plan: TickPlan | null): void {
     if (!plan) return;
-    const passes = splitEqualPasses(plan.rows, this.world.scenario.config.batchTokens);
+    const fillers = (plan.fillers ?? []).map(({ slot }) => ({ slot, tokens: [0] }));
+    const rows = [...plan.rows, ...fillers].sort((left, right) => left.slot - right.slot);
+    const passes = splitEqualPasses(rows, this.world.scenario.config.batchTokens);
     require(plan.work.passes === passes, 'passes-exact', () => {
-      const shape = plan.rows.map(({ slot, tokens }) => `${slot}:${tokens.length}`).join(' ');
+      const shape = rows.map(({ slot, tokens }) => `${slot}:${tokens.length}`).join(' ');
       return `${plan.work.passes} passes predicted, llama.cpp makes ${passes} of ${shape}`;
     });
   }

@@ -1,0 +1,26 @@
+import { passesOf } from './pass-count.js';
+import type { Filler, Row } from './ports.js';
+import type { TickWork } from './tick-work.js';
+
+const oneToken = { length: 1 };
+
+/** @param rows ascending by slot */
+export function workOf(rows: readonly Row[], batchTokens: number, fillers: readonly Filler[] = []): TickWork {
+  const shapes =
+    fillers.length === 0
+      ? rows
+      : [...rows, ...fillers.map(({ slot }) => ({ slot, tokens: oneToken }))].sort(
+          (left, right) => left.slot - right.slot,
+        );
+  const work = { ...passesOf(shapes, batchTokens), tokens: 0, sampledRows: 0, attendedTokens: 0 };
+  for (const { tokens, firstPosition, sample } of rows) {
+    work.tokens += tokens.length;
+    work.sampledRows += sample ? 1 : 0;
+    work.attendedTokens += tokens.length * (firstPosition + (tokens.length + 1) / 2);
+  }
+  for (const { position } of fillers) {
+    work.tokens += 1;
+    work.attendedTokens += position + 1;
+  }
+  return work;
+}
