@@ -69,8 +69,8 @@ it('resumes by scenario, peer, seed and window, and repeats what was cut short',
 
 it('takes the official window of a scenario, scaled with --seconds', () => {
   const [overload] = selectScenarios(['overload']);
-  expect(officialOptions(options, overload!)).toMatchObject({ seconds: 60 });
-  expect(officialOptions({ ...options, seconds: 3 }, overload!)).toMatchObject({ seconds: 15 });
+  expect(officialOptions(options, overload!)).toMatchObject({ seconds: 20 });
+  expect(officialOptions({ ...options, seconds: 3 }, overload!)).toMatchObject({ seconds: 5 });
 });
 
 it('expects a run to take what it took before', () => {
