@@ -14,6 +14,14 @@ import { type Snapshot, Snapshots } from './snapshots.js';
 
 const noTokens = new Uint32Array(0);
 
+/**
+ * Of the time that decode calls take, what may go into saves that the learned rate of returns does not justify. When
+ * conversations begin after a stretch of one-shot requests, the rate learns of it only from caches that were lost.
+ */
+const trialSaveShare = 0.02;
+/** What may be kept of that share for later. */
+const mostTrialSaveMs = 250;
+
 export interface PrefixCacheOptions {
   slotCount: number;
   costs: SlotCosts;
@@ -35,6 +43,7 @@ export class PrefixCache {
   private readonly reuse: ReuseRate;
   private readonly eviction: Eviction;
   private readonly snapshots: Snapshots;
+  private trialSaveMs = 0;
 
   constructor(options: PrefixCacheOptions) {
     const { slotCount, costs, snapshotBytes, reusePrefixes } = options;
@@ -173,6 +182,8 @@ export class PrefixCache {
   /** What became of the plan's operations. */
   applied({ operations }: TickPlan, result: TickResult): void {
     this.snapshots.restored();
+    if (result.outcome === 'decoded')
+      this.trialSaveMs = Math.min(mostTrialSaveMs, this.trialSaveMs + trialSaveShare * result.decodeMs);
     for (const report of result.saves ?? []) {
       if (!this.snapshots.saved(report)) this.count('snapshot-failed');
     }
@@ -217,10 +228,13 @@ export class PrefixCache {
   private parks(slot: Slot, tokens: Uint32Array, recomputeMs: number): boolean {
     const savingMs = recomputeMs * this.eviction.rateOf(slot);
     const saveMs = this.costs.saveMs(tokens.length);
-    if (savingMs <= saveMs + this.costs.restoreMs(tokens.length)) return false;
+    const fileMs = saveMs + this.costs.restoreMs(tokens.length);
+    const isTrial = savingMs <= fileMs;
+    if (isTrial && (slot.isBulk || recomputeMs <= fileMs || this.trialSaveMs < saveMs)) return false;
     if (!this.planned.fitsSave(saveMs, recomputeMs, this.costs.passMs)) return false;
     const worthMs = this.eviction.worthMs(slot, recomputeMs);
     if (!this.save(slot, tokens, Math.max(worthMs, savingMs))) return false;
+    if (isTrial) this.trialSaveMs -= saveMs;
     this.count('saved');
     return true;
   }

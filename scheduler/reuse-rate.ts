@@ -4,9 +4,8 @@ import { PrefixIndex } from './prefix-index.js';
 const first = { departures: 3, returns: 2 };
 /** However rarely caches were asked for lately, the next one may be. A save that pays at this rate is cheap enough to try. */
 export const lowestRate = 0.02;
-/** What is older than this many departures per slot, and no fewer than `fewestRemembered`, fades. */
-const rememberedPerSlot = 4;
-const fewestRemembered = 64;
+/** What is older than one departure per slot, and no fewer than these, fades. */
+const fewestRemembered = 32;
 /** One that left less than this many departures per slot ago may yet be asked for: it counts only in part. */
 const gracePerSlot = 0.5;
 const graceWeight = 0.25;
@@ -38,7 +37,7 @@ export class ReuseRate {
   constructor(slotCount: number) {
     this.capacity = slotCount * patiencePerSlot;
     this.youngCapacity = slotCount * gracePerSlot;
-    this.fading = 1 - 1 / Math.max(fewestRemembered, slotCount * rememberedPerSlot);
+    this.fading = 1 - 1 / Math.max(fewestRemembered, slotCount);
   }
 
   /** Expected share of leaving caches that are asked for again. */

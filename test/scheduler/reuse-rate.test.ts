@@ -35,7 +35,7 @@ describe('ReuseRate', () => {
       return rate;
     });
     expect(rates[0]).toBeGreaterThan(0.5);
-    expect(rates[16]).toBeGreaterThan(0.25);
+    expect(rates[16]).toBeGreaterThan(0.2);
     expect(reuse.rate).toBeLessThan(0.05);
   });
 

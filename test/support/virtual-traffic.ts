@@ -8,6 +8,8 @@ export interface VirtualTraffic {
   seconds: number;
   /** Prompts of a conversation before it starts again; 1: nobody ever comes back. */
   turns: number;
+  /** Requests that nobody continues before the conversations begin; not counted in tokens. */
+  oneShotsFirst?: number;
   openingTokens: number;
   userTokens: number;
   replyTokens: number;
@@ -97,7 +99,8 @@ class Talk {
 
   private ask(client: Client): void {
     const { turns, sharedTokens = 0, openingTokens, userTokens } = this.traffic;
-    if (client.turn % turns === 0) {
+    if (client.turn % turns === 0 || this.isBefore) client.turn = 0;
+    if (client.turn === 0) {
       const shared = Array.from({ length: sharedTokens }, (_, index) => index + 1);
       client.history = [...shared, ...this.draw(openingTokens)];
       client.reusable = sharedTokens;
@@ -107,6 +110,11 @@ class Talk {
     this.underWay.set(this.nextId, client);
     this.scheduler.submit([this.specOf(client)], this.nowMs);
     this.nextId += 1;
+  }
+
+  /** The conversations have not begun. */
+  private get isBefore(): boolean {
+    return this.counts.requests < (this.traffic.oneShotsFirst ?? 0);
   }
 
   private specOf({ history }: Client): SequenceSpec {
@@ -155,8 +163,10 @@ class Talk {
   private answered(client: Client, cachedTokens: number): void {
     const promptTokens = client.history.length - this.traffic.replyTokens;
     this.counts.requests += 1;
-    this.counts.computedTokens += promptTokens - cachedTokens;
-    this.counts.idealTokens += promptTokens - client.reusable;
+    if (!this.isBefore) {
+      this.counts.computedTokens += promptTokens - cachedTokens;
+      this.counts.idealTokens += promptTokens - client.reusable;
+    }
     // The last token was sampled but never computed.
     client.reusable = client.history.length - 1;
     client.readyMs = this.nowMs - this.traffic.meanThinkMs * Math.log(1 - this.random.next());
