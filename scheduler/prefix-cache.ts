@@ -21,6 +21,8 @@ const noTokens = new Uint32Array(0);
 const trialSaveShare = 0.02;
 /** What may be kept of that share for later. */
 const mostTrialSaveMs = 250;
+/** Computing the cache again must take so many times as long as saving and restoring it. */
+const trialFactor = 4;
 
 export interface PrefixCacheOptions {
   slotCount: number;
@@ -230,7 +232,8 @@ export class PrefixCache {
     const saveMs = this.costs.saveMs(tokens.length);
     const fileMs = saveMs + this.costs.restoreMs(tokens.length);
     const isTrial = savingMs <= fileMs;
-    if (isTrial && (slot.isBulk || recomputeMs <= fileMs || this.trialSaveMs < saveMs)) return false;
+    if (isTrial && (slot.isBulk || recomputeMs <= trialFactor * fileMs || this.trialSaveMs < saveMs))
+      return false;
     if (!this.planned.fitsSave(saveMs, recomputeMs, this.costs.passMs)) return false;
     const worthMs = this.eviction.worthMs(slot, recomputeMs);
     if (!this.save(slot, tokens, Math.max(worthMs, savingMs))) return false;
