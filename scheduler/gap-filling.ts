@@ -1,5 +1,6 @@
 import type { CostCoefficients } from './cost-model.js';
-import { passesOf, type RowShape } from './pass-count.js';
+import type { RowShape } from './pass-count.js';
+import { overheadMs } from './work-of.js';
 
 /** A gap is filled only where that saves so many times what its tokens cost. */
 const worthwhileFactor = 1.5;
@@ -26,17 +27,15 @@ export function chooseGapSlots(
   cost: CostCoefficients,
   priceOf: PriceOf,
 ): number[] {
-  const overheadMs = (shapes: readonly RowShape[]) => {
-    const { passes, leftoverTokens } = passesOf(shapes, batchTokens);
-    return passes * cost.perPassMs + leftoverTokens * cost.perLeftoverTokenMs;
-  };
   let filled: readonly RowShape[] = rows;
   let room = batchTokens - rows.reduce((sum, { tokens }) => sum + tokens.length, 0);
   /** Milliseconds saved beyond what is asked for; above 0: worthwhile. */
   const gainMs = (slots: readonly number[]) => {
     const priceMs = priceOfAll(slots, priceOf);
     if (priceMs === null || slots.length > room) return 0;
-    return overheadMs(filled) - overheadMs(withTokens(filled, slots)) - worthwhileFactor * priceMs;
+    const savedMs =
+      overheadMs(filled, batchTokens, cost) - overheadMs(withTokens(filled, slots), batchTokens, cost);
+    return savedMs - worthwhileFactor * priceMs;
   };
   const chosen: number[] = [];
   const fill = (slots: readonly number[]) => {

@@ -1,11 +1,11 @@
 import { invariant } from './assert.js';
 import type { CostCoefficients } from './cost-model.js';
-import { passesOf } from './pass-count.js';
 import type { Row, SchedulerConfig, SlotOperation } from './ports.js';
 import { minimumChunkTokens } from './prefill-budget.js';
 import type { Sequence } from './sequence.js';
 import { classRank, type PriorityClass } from './sequence-spec.js';
 import type { Slot } from './slot-pool.js';
+import { overheadMs } from './work-of.js';
 
 /** Milliseconds from arrival to first token after which a sequence of the class counts as late. */
 export type TtftTargets = Readonly<Record<PriorityClass, number>>;
@@ -52,20 +52,19 @@ export function fuseChunks(
   if (!cut) return;
   const share = shares.get(cut)!;
   const chunksAfter = (tokens: number) => Math.ceil((cut.pendingTokens - tokens) / prefillTokens);
-  const overheadMs = (tokens: number) => {
+  const msWith = (tokens: number) => {
     const shapes = riding.map((each) => ({
       slot: each.slot!,
       tokens: { length: each === cut ? tokens : shares.get(each)! },
     }));
-    const { passes, leftoverTokens } = passesOf(shapes, batchTokens);
-    return passes * cost.perPassMs + leftoverTokens * cost.perLeftoverTokenMs;
+    return overheadMs(shapes, batchTokens, cost);
   };
-  let leastMs = overheadMs(share);
+  let leastMs = msWith(share);
   const candidates = new Set(shares.values());
   if (mayShrink) for (let less = 1; less < 4; less += 1) candidates.add(share - less);
   for (const tokens of [...candidates].sort((left, right) => right - left)) {
     if (tokens >= share || tokens < minimumChunkTokens || chunksAfter(tokens) > chunksAfter(share)) continue;
-    const ms = overheadMs(tokens);
+    const ms = msWith(tokens);
     if (ms >= leastMs) continue;
     leastMs = ms;
     shares.set(cut, tokens);

@@ -1,4 +1,5 @@
-import { passesOf } from './pass-count.js';
+import type { CostCoefficients } from './cost-model.js';
+import { passesOf, type RowShape } from './pass-count.js';
 import type { Filler, Row } from './ports.js';
 import type { TickWork } from './tick-work.js';
 
@@ -23,4 +24,13 @@ export function workOf(rows: readonly Row[], batchTokens: number, fillers: reado
     work.attendedTokens += position + 1;
   }
   return work;
+}
+
+/**
+ * The part of a call's cost that depends on how its rows lie, in milliseconds.
+ * @param rows ascending by slot
+ */
+export function overheadMs(rows: readonly RowShape[], batchTokens: number, cost: CostCoefficients): number {
+  const { passes, leftoverTokens } = passesOf(rows, batchTokens);
+  return passes * cost.perPassMs + leftoverTokens * cost.perLeftoverTokenMs;
 }
