@@ -1,6 +1,8 @@
 import type { CostModel } from './cost-model.js';
+import type { Row } from './ports.js';
 import { plannedShare } from './prefill-budget.js';
 import type { Sequence } from './sequence.js';
+import { rowOf } from './tick-planner.js';
 import { workOf } from './work-of.js';
 
 /** Of the time that others' ticks take, what bulk work may add. */
@@ -11,7 +13,7 @@ export const bulkChunkTokens = 8;
 export interface BulkDemand {
   /** Tokens of the sequences of other classes, at least one; rows of bulk work are added in place. */
   shares: Map<Sequence, number>;
-  /** Settled sequences of class batch, in any order. */
+  /** Settled sequences of class batch, at least one, in any order. */
   bulk: readonly Sequence[];
   /** Milliseconds between two tokens that somebody asked for; 0: nobody did. */
   itlTargetMs: number;
@@ -33,12 +35,16 @@ export class BulkSharing {
   private readonly lastRide = new WeakMap<Sequence, number>();
 
   addRows({ shares, bulk, itlTargetMs, fullDecodeMs, model, batchTokens }: BulkDemand): void {
-    if (bulk.length === 0) return;
     this.ticks += 1;
-    const costMs = (rows: ReadonlyMap<Sequence, number>) => predictMs(rows, model, batchTokens);
-    const baseMs = costMs(shares);
+    const predictMs = (rows: readonly Row[]) => model.predictMs(workOf(rows, batchTokens));
+    let rows = [...shares].map(([sequence, tokens]) => rowOf(sequence, tokens)).sort(bySlot);
+    const baseMs = predictMs(rows);
+    const priced = (sequence: Sequence, tokens: number) => {
+      const withIt = withRow(rows, rowOf(sequence, tokens));
+      return { tokens, rows: withIt, addedMs: predictMs(withIt) - baseMs };
+    };
     const waiting = this.byTurn(bulk);
-    const smallestMs = costMs(withRow(shares, waiting[0]!, smallestChunk(waiting[0]!))) - baseMs;
+    const smallestMs = priced(waiting[0]!, smallestChunk(waiting[0]!)).addedMs;
     const fullCreditMs = Math.max(fullDecodeMs, smallestMs);
     this.creditMs = Math.min(this.creditMs + bulkShare * baseMs, fullCreditMs);
     const roomMs = Math.max(bulkShare * baseMs, fullDecodeMs - baseMs);
@@ -47,13 +53,16 @@ export class BulkSharing {
     let freeTokens = batchTokens - [...shares.values()].reduce((sum, tokens) => sum + tokens, 0);
     let spentMs = 0;
     for (const sequence of waiting) {
-      const fits = (tokens: number) => costMs(withRow(shares, sequence, tokens)) - baseMs <= availableMs;
-      const tokens = mostTokens(sequence, freeTokens, fits);
-      if (tokens === 0) break;
-      shares.set(sequence, tokens);
+      const ride = longest(sequence, freeTokens, (tokens) => {
+        const each = priced(sequence, tokens);
+        return each.addedMs <= availableMs ? each : null;
+      });
+      if (!ride) break;
+      rows = ride.rows;
+      spentMs = ride.addedMs;
+      freeTokens -= ride.tokens;
+      shares.set(sequence, ride.tokens);
       this.lastRide.set(sequence, this.ticks);
-      freeTokens -= tokens;
-      spentMs = costMs(shares) - baseMs;
     }
     this.creditMs = Math.max(0, this.creditMs - spentMs);
   }
@@ -72,30 +81,26 @@ function smallestChunk({ pendingTokens }: Sequence): number {
   return Math.min(bulkChunkTokens, pendingTokens);
 }
 
-/** The most tokens of a sequence that fit, by halving; 0: not even the smallest chunk. */
-function mostTokens(sequence: Sequence, freeTokens: number, fits: (tokens: number) => boolean): number {
+/** Tries ever shorter chunks of a sequence, by halving. @returns what the first that fits gives; null: none does */
+function longest<Ride>(
+  sequence: Sequence,
+  freeTokens: number,
+  attempt: (tokens: number) => Ride | null,
+): Ride | null {
   const smallest = smallestChunk(sequence);
   for (let tokens = Math.min(sequence.pendingTokens, freeTokens); tokens >= smallest; ) {
-    if (fits(tokens)) return tokens;
-    if (tokens === smallest) return 0;
+    const ride = attempt(tokens);
+    if (ride || tokens === smallest) return ride;
     tokens = Math.max(smallest, tokens >> 1);
   }
-  return 0;
+  return null;
 }
 
-function withRow(shares: ReadonlyMap<Sequence, number>, sequence: Sequence, tokens: number) {
-  return new Map([...shares, [sequence, tokens]]);
+function bySlot(left: Row, right: Row): number {
+  return left.slot - right.slot;
 }
 
-function predictMs(shares: ReadonlyMap<Sequence, number>, model: CostModel, batchTokens: number): number {
-  const rows = [...shares]
-    .map(([sequence, tokens]) => ({
-      sequenceId: sequence.spec.id,
-      slot: sequence.slot!,
-      firstPosition: sequence.computedTokens,
-      tokens: sequence.nextTokens(tokens),
-      sample: tokens === sequence.pendingTokens,
-    }))
-    .sort((left, right) => left.slot - right.slot);
-  return model.predictMs(workOf(rows, batchTokens));
+/** @param rows ascending by slot */
+function withRow(rows: readonly Row[], row: Row): Row[] {
+  return rows.toSpliced(rows.findLastIndex(({ slot }) => slot < row.slot) + 1, 0, row);
 }

@@ -104,6 +104,17 @@ export function lateness(sequence: Sequence, nowMs: number, targets: TtftTargets
   return Math.max(0, (nowMs - sequence.arrivalMs) / targets[sequence.spec.priorityClass] - 1);
 }
 
+/** @param tokens how many of the next ones to compute */
+export function rowOf(sequence: Sequence, tokens: number): Row {
+  return {
+    sequenceId: sequence.spec.id,
+    slot: sequence.slot!,
+    firstPosition: sequence.computedTokens,
+    tokens: sequence.nextTokens(tokens),
+    sample: tokens === sequence.pendingTokens,
+  };
+}
+
 /**
  * Rows in slot order, and the operations that first bring each slot to the state its row expects.
  * @param slots ascending
@@ -120,13 +131,7 @@ export function layOutRows(
     if (kvTokens !== owner.computedTokens) {
       operations.push({ kind: 'truncate', slot: index, keepTokens: owner.computedTokens });
     }
-    rows.push({
-      sequenceId: owner.spec.id,
-      slot: index,
-      firstPosition: owner.computedTokens,
-      tokens: owner.nextTokens(share),
-      sample: share === owner.pendingTokens,
-    });
+    rows.push(rowOf(owner, share));
   }
   return { rows, operations };
 }
