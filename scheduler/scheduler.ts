@@ -15,7 +15,6 @@ import type { PreemptionCounts, SchedulerStats } from './stats.js';
 import { TickCosts } from './tick-costs.js';
 import { assertRows, layOutRows } from './tick-planner.js';
 import { TickSharing } from './tick-sharing.js';
-
 import { WaitingQueue } from './waiting-queue.js';
 import { workOf } from './work-of.js';
 
@@ -115,8 +114,7 @@ export class Scheduler {
     if (move && !this.sharing.maySitOut(move.sequence, this.running)) {
       this.pool.move(move.sequence, move.toSlot);
     }
-    const shares = this.sharing.share(this.runningBySlot(), nowMs);
-    const fillers = this.sharing.fillGaps(this.pool.slots, shares);
+    const { shares, fillers } = this.sharing.share(this.pool.slots, nowMs);
     const { rows, operations } = layOutRows(this.pool.slots, shares);
     if (rows.length === 0) return { plan: null, events: this.takeEvents() };
     assertRows(rows, this.config);
@@ -199,10 +197,6 @@ export class Scheduler {
       itlTargetMs: this.sharing.itlTargetMs,
       costs: this.costs.summary(),
     };
-  }
-
-  private runningBySlot(): Sequence[] {
-    return this.pool.slots.flatMap(({ owner }) => (owner?.isSettled ? owner : []));
   }
 
   private startWaiting(nowMs: number): void {

@@ -1,7 +1,6 @@
 import { BulkSharing } from './bulk-sharing.js';
-import type { CostModel } from './cost-model.js';
+import type { CostCoefficients, CostModel } from './cost-model.js';
 import { chooseGapSlots } from './gap-filling.js';
-import { passesOf } from './pass-count.js';
 import { automaticItlFactor, type SchedulingPolicy, wholePromptsFactor } from './policy.js';
 import type { Filler, SchedulerConfig } from './ports.js';
 import { affordableTokens, minimumChunkTokens, PrefillBudget, type PrefillDemand } from './prefill-budget.js';
@@ -9,14 +8,28 @@ import type { Sequence } from './sequence.js';
 import { isBulk } from './sequence-spec.js';
 import type { Slot } from './slot.js';
 import type { TickCosts } from './tick-costs.js';
-import { fuseChunks, lateness, orderPrefills, shareTokens } from './tick-planner.js';
+import { fuseChunks, lateness, orderPrefills, rowOf, shareTokens } from './tick-planner.js';
 import type { TickWork } from './tick-work.js';
+import { workOf } from './work-of.js';
 
-const oneToken = new Uint32Array(1);
 /** As long after the last sequence of another class, whoever comes next must not find a long tick of bulk work. */
 const cautionMs = 5_000;
 /** What such a tick may take, in decodes with all slots busy. */
 const bulkTickFactor = 1.5;
+
+export interface TickShares {
+  /** Tokens per sequence; sequences without an entry sit this tick out. */
+  shares: Map<Sequence, number>;
+  fillers: Filler[];
+}
+
+/** Those who share a tick before bulk work gets what they leave. */
+interface Riders {
+  running: readonly Sequence[];
+  decoding: readonly Sequence[];
+  decodeWork: TickWork;
+  model: CostModel;
+}
 
 /** Decides how many tokens each running sequence gets in a tick. */
 export class TickSharing {
@@ -52,30 +65,37 @@ export class TickSharing {
     });
   }
 
-  /**
-   * @param running ascending by slot
-   * @returns tokens per sequence; sequences without an entry sit this tick out
-   */
-  share(running: readonly Sequence[], nowMs: number): Map<Sequence, number> {
-    const { itlTargetMs } = this.policy;
-    const bulk = itlTargetMs === 0 ? [] : running.filter(({ spec }) => isBulk(spec));
-    if (bulk.length < running.length) this.cautiousUntilMs = nowMs + cautionMs;
-    if (bulk.length === 0) return this.shareAmong(running, nowMs, null);
-    if (bulk.length === running.length) return this.shareAmong(bulk, nowMs, this.bulkTickMs(nowMs));
-    const others = running.filter((sequence) => !isBulk(sequence.spec));
-    const shares = this.shareAmong(others, nowMs, null);
-    this.bulkSharing.addRows({
-      ...{ shares, bulk, itlTargetMs: itlTargetMs ?? 0, fullDecodeMs: this.fullDecodeMs },
-      ...{ model: this.modelFor(this.decodeWork(others)), batchTokens: this.config.batchTokens },
-    });
-    return shares;
+  /** @param slots ascending */
+  share(slots: readonly Slot[], nowMs: number): TickShares {
+    const running = slots.flatMap(({ owner }) => (owner?.isSettled ? owner : []));
+    const bulk = running.filter((sequence) => this.leavesFirst(sequence));
+    const others = running.filter((sequence) => !this.leavesFirst(sequence));
+    if (others.length > 0) this.cautiousUntilMs = nowMs + cautionMs;
+    const riders = this.ridersOf(others.length > 0 ? others : bulk);
+    const tickMs = others.length > 0 ? null : this.bulkTickMs(nowMs);
+    const shares = this.shareAmong(riders, nowMs, tickMs);
+    if (others.length > 0 && bulk.length > 0) {
+      this.bulkSharing.addRows({
+        shares,
+        bulk,
+        itlTargetMs: this.policy.itlTargetMs ?? 0,
+        fullDecodeMs: this.fullDecodeMs,
+        model: riders.model,
+        batchTokens: this.config.batchTokens,
+      });
+    }
+    return { shares, fillers: this.fillGaps(slots, shares, riders.model.coefficients) };
   }
 
   /** Whether a running sequence can be without a row for the sake of others. */
   maySitOut(sequence: Sequence, running: Iterable<Sequence>): boolean {
-    if (this.policy.itlTargetMs === 0 || !isBulk(sequence.spec)) return false;
-    for (const { spec } of running) if (!isBulk(spec)) return true;
+    if (!this.leavesFirst(sequence)) return false;
+    for (const each of running) if (!this.leavesFirst(each)) return true;
     return false;
+  }
+
+  private leavesFirst({ spec }: Sequence): boolean {
+    return this.policy.itlTargetMs !== 0 && isBulk(spec);
   }
 
   /** Nobody reads along, but somebody may come soon. */
@@ -83,26 +103,26 @@ export class TickSharing {
     return nowMs < this.cautiousUntilMs ? bulkTickFactor * this.fullDecodeMs : Number.POSITIVE_INFINITY;
   }
 
-  /**
-   * @param tickMs that the tick may take with nobody who reads along; null: there are readers
-   */
-  private shareAmong(
-    running: readonly Sequence[],
-    nowMs: number,
-    tickMs: number | null,
-  ): Map<Sequence, number> {
+  /** @param running ascending by slot */
+  private ridersOf(running: readonly Sequence[]): Riders {
     const decoding = running.filter((sequence) => sequence.pendingTokens === 1);
+    const rows = decoding.map((sequence) => rowOf(sequence, 1));
+    const decodeWork = workOf(rows, this.config.batchTokens);
+    return { running, decoding, decodeWork, model: this.modelFor(decodeWork) };
+  }
+
+  /** @param tickMs that the tick may take with nobody who reads along; null: there are readers */
+  private shareAmong(riders: Riders, nowMs: number, tickMs: number | null): Map<Sequence, number> {
+    const { running, decoding, decodeWork, model } = riders;
     const waitingForPrefill = running.filter((sequence) => sequence.pendingTokens > 1);
     if (waitingForPrefill.length === 0) return shareTokens(decoding, [], 0);
-    const decodeWork = this.decodeWork(decoding);
-    const model = this.modelFor(decodeWork);
-    const { perTokenMs } = model.coefficients;
-    const prefilling = orderPrefills(waitingForPrefill, nowMs, perTokenMs, this.policy.ttftTargetsMs);
+    const cost = model.coefficients;
+    const prefilling = orderPrefills(waitingForPrefill, nowMs, cost.perTokenMs, this.policy.ttftTargetsMs);
     const latest = Math.max(...prefilling.map((each) => lateness(each, nowMs, this.policy.ttftTargetsMs)));
     const demand = {
       itlTargetMs: this.itlTargetMs * (1 + Math.min(1, latest)),
       decodeMs: decoding.length === 0 ? 0 : model.predictMs(decodeWork),
-      cost: model.coefficients,
+      cost,
       firstPosition: prefilling[0]!.computedTokens,
       pendingTokens: prefilling.reduce((sum, sequence) => sum + sequence.pendingTokens, 0),
     };
@@ -113,7 +133,6 @@ export class TickSharing {
         : this.prefillBudget.grantWithin(tickMs, demand, freeTokens);
     const shares = shareTokens(decoding, prefilling, prefillTokens);
     const mayShrink = decoding.length > 0 && this.policy.itlTargetMs !== 0 && tickMs === null;
-    const cost = model.coefficients;
     fuseChunks(running, shares, prefillTokens, this.config.batchTokens, { cost, mayShrink });
     return shares;
   }
@@ -143,14 +162,12 @@ export class TickSharing {
    * @param slots ascending
    * @param shares changed in place
    */
-  fillGaps(slots: readonly Slot[], shares: Map<Sequence, number>): Filler[] {
+  private fillGaps(slots: readonly Slot[], shares: Map<Sequence, number>, cost: CostCoefficients): Filler[] {
     if (shares.size < 2) return [];
     const rows = slots.flatMap(({ index, owner }) => {
       const length = owner && shares.get(owner);
       return length ? [{ slot: index, tokens: { length } }] : [];
     });
-    const decoding = [...shares.keys()].filter(({ pendingTokens }) => pendingTokens === 1);
-    const cost = this.modelFor(this.decodeWork(decoding)).coefficients;
     const priceOf = (index: number) => {
       const heldTokens = this.tokensBeforeGapToken(slots[index]!);
       return heldTokens === null ? null : cost.perTokenMs + cost.perAttendedTokenMs * (heldTokens + 1);
@@ -180,17 +197,5 @@ export class TickSharing {
       passes: decodeWork.passes + 1,
       tokens: decodeWork.tokens + minimumChunkTokens,
     });
-  }
-
-  private decodeWork(decoding: readonly Sequence[]): TickWork {
-    const rows = decoding
-      .map(({ slot }) => ({ slot: slot!, tokens: oneToken }))
-      .sort((left, right) => left.slot - right.slot);
-    return {
-      ...passesOf(rows, this.config.batchTokens),
-      tokens: decoding.length,
-      sampledRows: decoding.length,
-      attendedTokens: decoding.reduce((sum, { computedTokens }) => sum + computedTokens + 1, 0),
-    };
   }
 }

@@ -255,13 +255,11 @@ export const mutants: readonly Mutant[] = [
     name: 'the batch is too full, nobody asserts',
     file: 'scheduler.ts',
     from: `nowMs);
-    const fillers = this.sharing.fillGaps(this.pool.slots, shares);
     const { rows, operations } = layOutRows(this.pool.slots, shares);
     if (rows.length === 0) return { plan: null, events: this.takeEvents() };
     assertRows(rows, this.config);`,
     to: `nowMs);
     for (const [each] of shares) shares.set(each, each.pendingTokens);
-    const fillers = this.sharing.fillGaps(this.pool.slots, shares);
     const { rows, operations } = layOutRows(this.pool.slots, shares);
     if (rows.length === 0) return { plan: null, events: this.takeEvents() };`,
     caughtBy: 'batch-size',
