@@ -1,6 +1,6 @@
 import { generatedTokenWeight, promptTokenWeight } from './fair-share.js';
-import { type PriorityClass, priorityClasses } from './sequence-spec.js';
-import { classAgingMs } from './waiting-queue.js';
+import type { PriorityClass } from './sequence-spec.js';
+import { nextClass } from './waiting-queue.js';
 
 /** Tokens of weighted service in one step of virtual time. */
 const tokensPerStep = 256;
@@ -127,22 +127,13 @@ export class OverflowQueue<Item> {
     return first;
   }
 
-  /** The highest class that waits, unless the oldest of a lower one has waited `classAgingMs` longer per class. */
   protected nextClass(): PriorityClass | null {
     const oldestMs = new Map<PriorityClass, number>();
     for (const { place } of this.waiting.values()) {
       const { priorityClass, arrivedAtMs } = place;
       oldestMs.set(priorityClass, Math.min(arrivedAtMs, oldestMs.get(priorityClass) ?? arrivedAtMs));
     }
-    let next: PriorityClass | null = null;
-    let earliestMs = Number.POSITIVE_INFINITY;
-    priorityClasses.forEach((name, rank) => {
-      const agedMs = (oldestMs.get(name) ?? Number.POSITIVE_INFINITY) + rank * classAgingMs;
-      if (agedMs >= earliestMs) return;
-      earliestMs = agedMs;
-      next = name;
-    });
-    return next;
+    return nextClass((name) => oldestMs.get(name));
   }
 }
 

@@ -6,6 +6,23 @@ import { type PriorityClass, priorityClasses } from './sequence-spec.js';
 export const classAgingMs = 30_000;
 const maxAccountsPerClass = 10_000;
 
+/**
+ * The highest class that waits, unless the oldest of a lower one has waited `classAgingMs` longer per class.
+ * @param oldestMs when the oldest of a class came; undefined: none waits
+ * @returns null: nobody waits
+ */
+export function nextClass(oldestMs: (name: PriorityClass) => number | undefined): PriorityClass | null {
+  let next: PriorityClass | null = null;
+  let earliestMs = Number.POSITIVE_INFINITY;
+  priorityClasses.forEach((name, rank) => {
+    const agedMs = (oldestMs(name) ?? Number.POSITIVE_INFINITY) + rank * classAgingMs;
+    if (agedMs >= earliestMs) return;
+    earliestMs = agedMs;
+    next = name;
+  });
+  return next;
+}
+
 class ClassQueue {
   readonly fairShare = new FairShare(maxAccountsPerClass);
   /** Per tenant in order of arrival. */
@@ -107,18 +124,9 @@ export class WaitingQueue {
 
   /** Who should get the next free slot; it stays in the line. */
   next(): Sequence | null {
-    let chosen: Sequence | null = null;
-    let earliestMs = Number.POSITIVE_INFINITY;
-    priorityClasses.forEach((name, rank) => {
-      const candidate = this.of(name).next();
-      if (!candidate) return;
-      const agedArrivalMs = candidate.oldestArrivalMs + rank * classAgingMs;
-      if (agedArrivalMs < earliestMs) {
-        earliestMs = agedArrivalMs;
-        chosen = candidate.sequence;
-      }
-    });
-    return chosen;
+    const heads = new Map([...this.classes].map(([name, queue]) => [name, queue.next()]));
+    const priorityClass = nextClass((name) => heads.get(name)?.oldestArrivalMs);
+    return priorityClass && heads.get(priorityClass)!.sequence;
   }
 
   /** Of the highest class that waits, who should get the next slot; how long others have waited does not count. */
