@@ -36,8 +36,9 @@ export interface LineState {
 }
 
 /**
- * Takes all sequences of a request or none; they are of one class. A slot's window is fixed, so whoever fits it can never run out of memory halfway.
- * Lower classes leave room in the line for higher ones. Sequences that will start in the next tick do not count against the line.
+ * Takes all sequences of a request or none; they are of one class. A slot's window is fixed, so whoever fits
+ * it can never run out of memory halfway. Lower classes leave room in the line for higher ones. Sequences
+ * that will start in the next tick do not count against the line.
  */
 export function admit(
   specs: readonly SequenceSpec[],

@@ -25,9 +25,10 @@ export interface BulkDemand {
 
 /**
  * Which rows of bulk work join a tick of other classes. Each makes that tick longer, so bulk work lives on credit: a
- * tenth of what the others' ticks take, which it spends as soon as it buys a row or a piece of prompt. It pushes no tick
- * beyond a full decode or 1.1 times itself, unless it has waited for so long that its credit is full. A target that was
- * asked for may be used up instead. Whoever has sat out longest rides first, so all of them get on.
+ * tenth of what the others' ticks take, which it spends as soon as it buys a row or a piece of prompt. It
+ * pushes no tick beyond a full decode or 1.1 times itself, unless it has waited for so long that its credit
+ * is full. A target that was asked for may be used up instead. Whoever has sat out longest rides first, so
+ * all of them get on.
  */
 export class BulkSharing {
   private creditMs = 0;

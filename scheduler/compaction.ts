@@ -9,8 +9,9 @@ const horizonTicks = 64;
 
 /**
  * Closes holes between busy slots: each costs a pass per tick, and a move costs one copy. The top sequence goes to the
- * lowest hole, so repeated moves end with the busy slots dense from 0. One move alone may save nothing (two runs far apart
- * become one only with the last of several), so it is weighed together with those that would follow it.
+ * lowest hole, so repeated moves end with the busy slots dense from 0. One move alone may save nothing (two
+ * runs far apart become one only with the last of several), so it is weighed together with those that would
+ * follow it.
  */
 export class Compaction {
   private ticksWithHole = 0;

@@ -15,8 +15,9 @@ export interface SchedulingPolicy {
 export const automaticItlFactor = 2.5;
 
 /**
- * Under the automatic target, ticks may take so many times as long if they finish every prompt they begin: prompts that a
- * tick within the target could do alone are not cut. Each cut costs everybody a pass more and the prompt a tick of waiting.
+ * Under the automatic target, ticks may take so many times as long if they finish every prompt they begin:
+ * prompts that a tick within the target could do alone are not cut. Each cut costs everybody a pass more and
+ * the prompt a tick of waiting.
  */
 export const wholePromptsFactor = 2;
 

@@ -38,8 +38,9 @@ export interface Row {
 }
 
 /**
- * A token nobody wants in a slot nobody uses, forgotten right after the call: it keeps the rows of neighbouring slots in
- * one pass, or makes their number a multiple of four, for less than that costs otherwise.
+ * A token nobody wants in a slot nobody uses, forgotten right after the call: it keeps the rows of
+ * neighbouring slots in one pass, or makes their number a multiple of four, for less than that costs
+ * otherwise.
  */
 export interface Filler {
   slot: number;

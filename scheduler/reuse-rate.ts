@@ -2,7 +2,10 @@ import { PrefixIndex } from './prefix-index.js';
 
 /** Before anything is known: as if of so many caches that left their slot so many had been asked for again. */
 const first = { departures: 3, returns: 2 };
-/** However rarely caches were asked for lately, the next one may be. A save that pays at this rate is cheap enough to try. */
+/**
+ * However rarely caches were asked for lately, the next one may be. A save that pays at this rate is cheap
+ * enough to try.
+ */
 export const lowestRate = 0.02;
 /** What is older than one departure per slot, and no fewer than these, fades. */
 const fewestRemembered = 32;

@@ -116,7 +116,10 @@ export class SlotPool {
     return this.cache.planned.hasTime;
   }
 
-  /** The owner has to wait; what it computed is parked if that pays, else it stays as cache. @returns whether it was parked */
+  /**
+   * The owner has to wait; what it computed is parked if that pays, else it stays as cache.
+   * @returns whether it was parked
+   */
   preempt(sequence: Sequence): boolean {
     const slot = this.slots[sequence.slot!]!;
     this.release(sequence);

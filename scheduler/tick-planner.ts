@@ -35,8 +35,8 @@ export function shareTokens(
  * A tick cuts at most one prompt short. If a still shorter chunk, as long as another prompt's, goes through the same
  * passes as that one (neighbouring slots), the passes of its own are saved: what is left out joins a later chunk of the
  * prompt, provided it needs no more chunks for that. Cutting a prompt that this tick would finish never pays: it would
- * wait for a whole tick to save one pass. Under an ITL target it may also shrink by up to three tokens, to a multiple of
- * four in its pass.
+ * wait for a whole tick to save one pass. Under an ITL target it may also shrink by up to three tokens, to a
+ * multiple of four in its pass.
  * @param running ascending by slot
  * @param shares tokens of each, by `shareTokens`; changed in place
  */

@@ -137,7 +137,10 @@ export class TickSharing {
     return shares;
   }
 
-  /** Tokens of the first few prompts, all short, if these may be finished at once; null: the usual budget is for them. */
+  /**
+   * Tokens of the first few prompts, all short, if these may be finished at once; null: the usual budget is
+   * for them.
+   */
   private wholePromptTokens(prefilling: readonly Sequence[], demand: PrefillDemand): number | null {
     if (this.policy.itlTargetMs !== null || demand.decodeMs === 0) return null;
     const usualTokens = affordableTokens(demand);
@@ -157,8 +160,8 @@ export class TickSharing {
   }
 
   /**
-   * Slots that would leave a gap between this tick's rows. A prompt that was to sit out gets one token of its own for it;
-   * a free slot gets a filler.
+   * Slots that would leave a gap between this tick's rows. A prompt that was to sit out gets one token of its
+   * own for it; a free slot gets a filler.
    * @param slots ascending
    * @param shares changed in place
    */

@@ -18,7 +18,10 @@ export interface ServeConfig {
   batchTokens: number;
   /** Most compute threads; null: the cores of the machine. */
   threads: number | null;
-  /** Milliseconds between two tokens that prefill of others must not push a request over; 0: throughput first; null: chosen. */
+  /**
+   * Milliseconds between two tokens that prefill of others must not push a request over; 0: throughput first;
+   * null: chosen.
+   */
   itlTargetMs: number | null;
   /** Milliseconds to a request's first token after which its prompt gets a larger share, by class. */
   ttftTargetsMs: TtftTargets;

@@ -12,7 +12,8 @@ export interface TextCodec {
    */
   encode(text: string, parseSpecialTokens: boolean): Uint32Array;
   /**
-   * Special tokens are left out: they are no part of what a model says. Bytes that do not form a whole character at the end come out as U+FFFD.
+   * Special tokens are left out: they are no part of what a model says. Bytes that do not form a whole
+   * character at the end come out as U+FFFD.
    * @param precedingTokens tokens before `tokens`; some vocabularies need them to place a space
    */
   decode(tokens: readonly number[], precedingTokens: readonly number[]): string;

@@ -1,4 +1,7 @@
-/** Bucket bounds in seconds (or counts). Where vLLM measures the same thing the bounds are vLLM's, so dashboards carry over. */
+/**
+ * Bucket bounds in seconds (or counts). Where vLLM measures the same thing the bounds are vLLM's, so
+ * dashboards carry over.
+ */
 
 export const timeToFirstTokenSeconds = [
   0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640,

@@ -43,7 +43,8 @@ class TolerantWorker extends Worker {
 
 /**
  * BullMQ as a store that is pulled from: nothing is taken that was not asked for, and nothing waits for Redis. Built at
- * the first connection, because a queue built earlier may swallow its first jobs. Every method rejects while Redis is away.
+ * the first connection, because a queue built earlier may swallow its first jobs. Every method rejects while
+ * Redis is away.
  */
 export class BullQueue {
   private readonly options: BullQueueOptions;

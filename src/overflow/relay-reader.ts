@@ -48,7 +48,10 @@ export class RelayReader {
     else if (this.isCatchingUp || comesAfter(frame.id, this.lastId)) void this.catchUp();
   }
 
-  /** Reads what the stream has and nobody has told. @returns false if Redis did not answer, or somebody reads already */
+  /**
+   * Reads what the stream has and nobody has told.
+   * @returns false if Redis did not answer, or somebody reads already
+   */
   async catchUp(): Promise<boolean> {
     this.catchUpAgain = true;
     if (this.isCatchingUp) return false;

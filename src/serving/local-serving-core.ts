@@ -294,15 +294,15 @@ export class LocalServingCore implements ServingCore {
         const { promptTokens, maxTokens, limit } = rejection;
         return this.reject(
           'context_length_exceeded',
-          `This model's maximum context length is ${limit} tokens. However, you requested ${promptTokens + maxTokens} ` +
-            `tokens (${promptTokens} in the prompt, ${maxTokens} in the completion).`,
+          `This model's maximum context length is ${limit} tokens. However, you requested ` +
+            `${promptTokens + maxTokens} tokens (${promptTokens} in the prompt, ${maxTokens} in the completion).`,
         );
       }
       case 'never':
         return this.reject(
           'invalid_value',
-          `${rejection.choices} sequences with ${rejection.promptTokens} prompt tokens are more than this server takes at ` +
-            'once, however idle it is; ask for fewer choices or prompts per request',
+          `${rejection.choices} sequences with ${rejection.promptTokens} prompt tokens are more than this ` +
+            'server takes at once, however idle it is; ask for fewer choices or prompts per request',
         );
       case 'waiting':
         return this.reject(

@@ -23,9 +23,10 @@ const chunkTokens = [16, 48, 128, Number.POSITIVE_INFINITY];
 const noPrompt = new Uint32Array(0);
 
 /**
- * Times calls of many shapes on an engine that nobody uses: decoding of few and many rows at the beginning and deep in the
- * window, prefill of short and long chunks there, both together, and rows with holes between them. Of the thread choices
- * the one that was fastest at first is repeated, as the scheduler would. The slots are empty afterwards.
+ * Times calls of many shapes on an engine that nobody uses: decoding of few and many rows at the beginning
+ * and deep in the window, prefill of short and long chunks there, both together, and rows with holes between
+ * them. Of the thread choices the one that was fastest at first is repeated, as the scheduler would. The
+ * slots are empty afterwards.
  */
 export async function measureCallCost(engine: Engine, options: MeasureOptions): Promise<CallCost> {
   const slots = Array.from({ length: engine.slotCount }, (_, slot) => slot);

@@ -52,10 +52,11 @@ export function encodePrompt(codec: TextCodec, text: string, addBeginToken: bool
 export function refuseHugeText(path: string, characters: number, contextTokens: number): void {
   const limit = contextTokens * charactersPerToken;
   if (characters <= limit) return;
-  throw new ServiceError(
-    'context_length_exceeded',
-    `This model's maximum context length is ${contextTokens} tokens. However, your ${path} has ${characters} characters, more than the ${limit} that are tokenised at all. Please reduce its length.`,
-    { param: path },
+  throw tooLong(
+    path,
+    contextTokens,
+    `your ${path} has ${characters} characters, more than the ${limit} that are tokenised at all. ` +
+      'Please reduce its length.',
   );
 }
 
@@ -72,19 +73,26 @@ export function requireFit(
 ): void {
   if (promptTokens >= contextTokens) throw promptTooLong(path, promptTokens, contextTokens);
   if (maxTokens === null || promptTokens + maxTokens <= contextTokens) return;
-  throw new ServiceError(
-    'context_length_exceeded',
-    `This model's maximum context length is ${contextTokens} tokens. However, you requested ${promptTokens + maxTokens} tokens (${promptTokens} in the ${path}, ${maxTokens} in the completion). Please reduce the length of the ${path} or completion.`,
-    { param: path },
+  throw tooLong(
+    path,
+    contextTokens,
+    `you requested ${promptTokens + maxTokens} tokens (${promptTokens} in the ${path}, ${maxTokens} in the ` +
+      `completion). Please reduce the length of the ${path} or completion.`,
   );
 }
 
 export function promptTooLong(path: string, promptTokens: number, contextTokens: number): ServiceError {
-  return new ServiceError(
-    'context_length_exceeded',
-    `This model's maximum context length is ${contextTokens} tokens. However, your ${path} resulted in ${promptTokens} tokens, which leaves no room for a completion. Please reduce the length of the ${path}.`,
-    { param: path },
+  return tooLong(
+    path,
+    contextTokens,
+    `your ${path} resulted in ${promptTokens} tokens, which leaves no room for a completion. ` +
+      `Please reduce the length of the ${path}.`,
   );
+}
+
+function tooLong(path: string, contextTokens: number, however: string): ServiceError {
+  const message = `This model's maximum context length is ${contextTokens} tokens. However, ${however}`;
+  return new ServiceError('context_length_exceeded', message, { param: path });
 }
 
 function tokenizeText(codec: TextCodec, path: string, text: string, contextTokens: number): Uint32Array {

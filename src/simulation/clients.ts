@@ -20,7 +20,10 @@ interface LiveRequest {
 
 const mostFollowUps = 2;
 
-/** Everybody who wants something: they arrive, read, stop, leave and come back. Each is a function of the seed and its label. */
+/**
+ * Everybody who wants something: they arrive, read, stop, leave and come back. Each is a function of the seed
+ * and its label.
+ */
 export class Clients {
   private readonly scenario: Scenario;
   private readonly timeline: Timeline;

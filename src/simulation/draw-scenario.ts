@@ -42,8 +42,8 @@ export function drawScenario(seed: number): Scenario {
 }
 
 /**
- * A call in which every slot decodes takes as long as on a GPU, with a 135M model on two cores, with a 1B or an 8B model
- * there: 10 ms, 70 ms, 300 ms, 2 s. What it is made of differs as well.
+ * A call in which every slot decodes takes as long as on a GPU, with a 135M model on two cores, with a 1B or
+ * an 8B model there: 10 ms, 70 ms, 300 ms, 2 s. What it is made of differs as well.
  */
 function drawCost(random: Random, { slotCount, contextTokens }: SchedulerConfig): NoisyCost {
   const fullDecodeMs = random.pick([10, 70, 300, 2000]);

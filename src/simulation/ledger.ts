@@ -52,7 +52,8 @@ export class LedgerEntry {
 
 /**
  * The simulation's own account of every sequence, kept from events and plans alone.
- * It judges the life of a sequence: started once, resumed as often as preempted, its tokens in order and those of the oracle, ended once and for a reason.
+ * It judges the life of a sequence: started once, resumed as often as preempted, its tokens in order and
+ * those of the oracle, ended once and for a reason.
  */
 export class Ledger {
   readonly entries = new Map<number, LedgerEntry>();

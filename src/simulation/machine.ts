@@ -147,7 +147,10 @@ export class SimulatedMachine {
     this.unnoticedLosses.add(slot);
   }
 
-  /** Fillers are gone when a call has succeeded. After a failed call the slots hold all of their rows, some, none, or something else. */
+  /**
+   * Fillers are gone when a call has succeeded. After a failed call the slots hold all of their rows, some,
+   * none, or something else.
+   */
   private scramble(plan: TickPlan, draw: number): void {
     plan.rows.forEach(({ slot, tokens }, index) => {
       const mode = (draw >>> ((index * 2) % 30)) & 3;

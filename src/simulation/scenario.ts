@@ -1,6 +1,9 @@
 import type { PriorityClass, SchedulerConfig, SchedulingPolicy } from '../../scheduler/index.js';
 
-/** Milliseconds of a decode call: `perPassMs * passes + perTokenMs * tokens + perContextTokenMs * context`, times noise. */
+/**
+ * Milliseconds of a decode call: `perPassMs * passes + perTokenMs * tokens + perContextTokenMs * context`,
+ * times noise.
+ */
 export interface NoisyCost {
   perPassMs: number;
   perTokenMs: number;

@@ -49,8 +49,8 @@ const clockStepsMs = [1, 500, 40_000, 3_600_000];
 const lateDeliveryTicks = 3;
 
 /**
- * The tick loop of `src/serving/tick-loop.ts` in simulated time: plan, deliver in the shadow of the call, apply, compare.
- * Everything that can happen during a call happens at its own moment of simulated time.
+ * The tick loop of `src/serving/tick-loop.ts` in simulated time: plan, deliver in the shadow of the call,
+ * apply, compare. Everything that can happen during a call happens at its own moment of simulated time.
  */
 class Simulation implements ServerSide {
   private readonly scenario: Scenario;

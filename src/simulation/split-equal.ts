@@ -1,7 +1,7 @@
 /**
  * Counts passes as llama.cpp makes them: a transcription of `llama_batch_allocr::split_equal` (sequential, without
- * `n_keep_tail`) of llama.cpp v0.5.0 that works token by token. Literal on purpose; the scheduler has its own arithmetic,
- * and the two must agree.
+ * `n_keep_tail`) of llama.cpp v0.5.0 that works token by token. Literal on purpose; the scheduler has its own
+ * arithmetic, and the two must agree.
  */
 export function splitEqualPasses(
   rows: readonly { slot: number; tokens: { readonly length: number } }[],

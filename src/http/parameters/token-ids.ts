@@ -2,7 +2,8 @@ import { ServiceError } from '../../errors.js';
 import { invalidValue } from './json-fields.js';
 
 /**
- * Token ids a client sent. An id outside the vocabulary would abort the process in native code, so every one is checked.
+ * Token ids a client sent. An id outside the vocabulary would abort the process in native code, so every one
+ * is checked.
  * @throws ServiceError `invalid_value` naming the entry and the vocabulary size
  */
 export function parseTokenIds(path: string, values: readonly unknown[], vocabularySize: number): Uint32Array {

@@ -6,8 +6,8 @@ import type { ClusterScenario } from './cluster-scenario.js';
 import type { StoredJob, StoredRequest, StoreObserver } from './simulated-redis.js';
 
 /**
- * Between two tenants that both wait, what they were given may move by so many of their most costly requests: start-time
- * fair queueing allows one of each either way, and one of each may be on its way or put back.
+ * Between two tenants that both wait, what they were given may move by so many of their most costly requests:
+ * start-time fair queueing allows one of each either way, and one of each may be on its way or put back.
  */
 const fairRequests = 3;
 

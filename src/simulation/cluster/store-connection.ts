@@ -31,7 +31,10 @@ export class StoreConnection {
     this.host = host;
   }
 
-  /** A command that was sent is executed whatever becomes of the sender; an answer that got lost looks like a failure. */
+  /**
+   * A command that was sent is executed whatever becomes of the sender; an answer that got lost looks like a
+   * failure.
+   */
   send<Answer>(
     command: () => Answer,
     answered: (answer: Answer) => void,

@@ -14,8 +14,10 @@ const cautionMs = 5_000;
 /**
  * Bulk work that runs beside other classes, and an ITL target counts, is the business of `BulkWork`; alone it has none.
  * `everyone-rides`: each decoding sequence has its one-token row. `budget-spent`: without an ITL target, or with nobody
- * decoding, prefill takes all it can use of the batch, but for a part that is cut to the length of another to share its passes. `itl-budget`: with a target, prefill takes no more than fits under it
- * by the scheduler's own cost model, or under `wholePromptsFactor` times the automatic one when no prompt is cut, except one documented minimum chunk and single tokens that close a gap between rows.
+ * decoding, prefill takes all it can use of the batch, but for a part that is cut to the length of another to
+ * share its passes. `itl-budget`: with a target, prefill takes no more than fits under it by the scheduler's
+ * own cost model, or under `wholePromptsFactor` times the automatic one when no prompt is cut, except one
+ * documented minimum chunk and single tokens that close a gap between rows.
  * `greedy-prefill`: at most one prompt gets a part of more than such a token.
  */
 export class Budget implements Invariant {

@@ -11,10 +11,11 @@ interface Account {
 }
 
 /**
- * `fair-service`: as long as two tenants of a class both have requests in line, the service they get meanwhile differs by
- * no more than twice U, in weighted tokens (Theorem 4.4 of "Fairness in Serving Large Language Models", Sheng et al., OSDI 2024).
- * U = promptTokenWeight * longest prompt + generatedTokenWeight * slots * most new tokens: what a tenant can still be
- * charged after it was the least served one. Held only where no fault makes work be done twice.
+ * `fair-service`: as long as two tenants of a class both have requests in line, the service they get
+ * meanwhile differs by no more than twice U, in weighted tokens (Theorem 4.4 of "Fairness in Serving Large
+ * Language Models", Sheng et al., OSDI 2024).
+ * U = promptTokenWeight * longest prompt + generatedTokenWeight * slots * most new tokens: what a tenant can
+ * still be charged after it was the least served one. Held only where no fault makes work be done twice.
  */
 export class FairService implements Invariant {
   private readonly world: World;

@@ -10,7 +10,10 @@ import { PreemptionsBounded, PreemptsLowerClass } from './preemption.js';
 import { BatchSize, PassesExact, RowContents, RowsAscending } from './rows.js';
 import { KvLength, SlotsConserved } from './slots.js';
 
-/** Every name under which a run can fail; `scheduler-assertion` and `crash` are exceptions out of the scheduler itself. */
+/**
+ * Every name under which a run can fail; `scheduler-assertion` and `crash` are exceptions out of the
+ * scheduler itself.
+ */
 export const invariantNames = [
   'rows-ascending',
   'slots-owned-once',

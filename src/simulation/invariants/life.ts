@@ -76,7 +76,10 @@ export class NoTokenLost implements Invariant {
   }
 }
 
-/** `expires-in-time`: nobody waits for its first slot past its deadline. (That nobody expires early is judged by the ledger.) */
+/**
+ * `expires-in-time`: nobody waits for its first slot past its deadline. (That nobody expires early is judged
+ * by the ledger.)
+ */
 export class ExpiresInTime implements Invariant {
   private readonly world: World;
 
@@ -110,12 +113,13 @@ export class SleepsOnlyWhenIdle implements Invariant {
 
 /**
  * `liveness`: once faults and arrivals have ended, everything finishes within a number of ticks that follows from the
- * work left. Let P and N be the prompt and new tokens left, B the batch, S the slots, Q the sequences. A tick either spends
- * its whole batch, at least B - S + 1 of it on prompts, or ends a prefill that others may have waited for, or brings every
- * occupied slot a token; with fewer than S occupied the line is empty, and the longest generation bounds what is left:
- * P / (B - S + 1) + 2 Q + N / S + longest + 3. An ITL target lets prompts wait while somebody decodes, so then each new token
- * may cost a tick of its own: P / (B - S + 1) + 2 Q + chunks of 32 + N + 3. Where classes meet, each preemption that is
- * yet possible counts as one more sequence that has to be computed from its start.
+ * work left. Let P and N be the prompt and new tokens left, B the batch, S the slots, Q the sequences. A tick
+ * either spends its whole batch, at least B - S + 1 of it on prompts, or ends a prefill that others may have
+ * waited for, or brings every occupied slot a token; with fewer than S occupied the line is empty, and the
+ * longest generation bounds what is left: P / (B - S + 1) + 2 Q + N / S + longest + 3.
+ * An ITL target lets prompts wait while somebody decodes, so then each new token may cost a tick of its own:
+ * P / (B - S + 1) + 2 Q + chunks of 32 + N + 3. Where classes meet, each preemption that is yet possible
+ * counts as one more sequence that has to be computed from its start.
  */
 export class Liveness implements Invariant {
   private readonly world: World;

@@ -81,7 +81,8 @@ export class QueueBounds implements Invariant {
 
 /**
  * `line-order`: a tenant's own requests of a class start in order of arrival; a lower class goes first only when its
- * oldest request is older by the aging, unless it displaces one of a lower class; of tenants that had nothing yet, the one that asked first goes first.
+ * oldest request is older by the aging, unless it displaces one of a lower class; of tenants that had nothing
+ * yet, the one that asked first goes first.
  * `work-conserving`: nobody waits while a slot is free.
  */
 export class LineOrder implements Invariant {

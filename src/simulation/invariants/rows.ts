@@ -5,8 +5,8 @@ import { require } from '../violation.js';
 import type { Invariant, World } from './invariant.js';
 
 /**
- * `rows-ascending`: one row per slot, in ascending order, none empty, all of running sequences in their own slots; fillers
- * ascend too, in slots that nobody owns and that have room.
+ * `rows-ascending`: one row per slot, in ascending order, none empty, all of running sequences in their own
+ * slots; fillers ascend too, in slots that nobody owns and that have room.
  */
 export class RowsAscending implements Invariant {
   private readonly world: World;
