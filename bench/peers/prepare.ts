@@ -3,7 +3,7 @@ import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } fr
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { buildProgress, runStep } from '../../src/cli/build-native/steps.js';
-import { keepTileStores } from '../../src/models/llama-source.js';
+import { mendLlamaSource } from '../../src/models/llama-source.js';
 import { packageFolder } from '../../src/models/package-folder.js';
 
 /** The peers cannot be had; the message is one sentence for the person at the terminal. */
@@ -52,7 +52,7 @@ export async function preparePeers(say: (line: string) => void): Promise<PeerBin
   if (given && !isComplete(given))
     throw new PeerError(`CHAIRLIFT_PEERS_DIR=${given} holds no ${binaries.join(', ')}.`);
   if (given) return { folder: given, release, build: buildNote(given) };
-  if (!isComplete(folder)) await buildInto(cache, say);
+  if (!isComplete(folder) || buildNote(folder) !== describeBuild()) await buildInto(cache, say);
   return { folder, release, build: buildNote(folder) };
 }
 
@@ -93,7 +93,7 @@ async function buildInto(cache: string, say: (line: string) => void): Promise<vo
       onLine: say,
     });
   }
-  keepTileStores(source);
+  mendLlamaSource(source);
   const build = join(source, 'build');
   await step('cmake', ['-S', source, '-B', build, '-G', 'Ninja', ...cmakeFlags]);
   await step('ninja', ['-C', build, ...binaries], { onLine: buildProgress(say) });
@@ -102,7 +102,7 @@ async function buildInto(cache: string, say: (line: string) => void): Promise<vo
 
 export function describeBuild(): string {
   const compiler = spawnSync('c++', ['--version'], { encoding: 'utf8' }).stdout.split('\n', 1)[0] ?? '';
-  return `${compiler}; ${cmakeFlags.filter((flag) => /BUILD_TYPE|NATIVE/.test(flag)).join(' ')}; OpenMP; AMX tile stores kept`;
+  return `${compiler}; ${cmakeFlags.filter((flag) => /BUILD_TYPE|NATIVE/.test(flag)).join(' ')}; OpenMP; AMX tile stores kept, f16 without AVX512-FP16`;
 }
 
 async function step(...[program, args, options]: Parameters<typeof runStep>): Promise<void> {

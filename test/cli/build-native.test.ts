@@ -5,7 +5,7 @@ import { afterAll, expect, it } from 'vitest';
 import { buildProgress, runStep } from '../../src/cli/build-native/steps.js';
 import { missingBuildTools } from '../../src/cli/build-native/tools.js';
 import { runCommandLine } from '../../src/cli/program.js';
-import { keepTileStores } from '../../src/models/llama-source.js';
+import { mendLlamaSource } from '../../src/models/llama-source.js';
 import { describeNativeBuild, readNativeBuild } from '../../src/models/native-build.js';
 import { fakeTerminal } from './fake-terminal.js';
 
@@ -59,17 +59,21 @@ it('a step that is stopped takes with it what it started', async () => {
   await expect(step).rejects.toThrow('stopped by SIGTERM');
 });
 
-it('guards the tile configuration against GCC 12 once, and says when there is nothing to guard', () => {
-  const file = join(scratch, 'ggml', 'src', 'ggml-cpu', 'amx', 'mmq.cpp');
-  mkdirSync(dirname(file), { recursive: true });
-  writeFileSync(file, 'void f() {\n    _tile_loadconfig(&tc);\n}\n');
-  keepTileStores(scratch);
-  keepTileStores(scratch);
-  expect(readFileSync(file, 'utf8')).toBe(
+it('mends the source of llama.cpp once, and says when a place is not there', () => {
+  const folder = join(scratch, 'ggml', 'src', 'ggml-cpu');
+  const tiles = join(folder, 'amx', 'mmq.cpp');
+  const halves = join(folder, 'simd-mappings.h');
+  mkdirSync(dirname(tiles), { recursive: true });
+  writeFileSync(tiles, 'void f() {\n    _tile_loadconfig(&tc);\n}\n');
+  writeFileSync(halves, '// F16 AVX512\n\n#if defined(__AVX512FP16__)\n#define GGML_F16_STEP 128\n');
+  mendLlamaSource(scratch);
+  mendLlamaSource(scratch);
+  expect(readFileSync(tiles, 'utf8')).toBe(
     'void f() {\n    __asm__ volatile("" : : "m"(tc));\n    _tile_loadconfig(&tc);\n}\n',
   );
-  writeFileSync(file, '');
-  expect(() => keepTileStores(scratch)).toThrow(/mmq\.cpp/);
+  expect(readFileSync(halves, 'utf8')).toMatch(/^\/\/ F16 AVX512\n\n#if 0 .*\n#define GGML_F16_STEP 128\n$/);
+  writeFileSync(halves, '');
+  expect(() => mendLlamaSource(scratch)).toThrow(/simd-mappings\.h has changed/);
 });
 
 it('loads the prebuilt llama.cpp when it is asked for', async () => {

@@ -1,7 +1,7 @@
 import { fork } from 'node:child_process';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { keepTileStores } from '../../models/llama-source.js';
+import { mendLlamaSource } from '../../models/llama-source.js';
 import { describeNativeBuild, type NativeBuild, readNativeBuild } from '../../models/native-build.js';
 import { packageFolder } from '../../models/package-folder.js';
 import { exitCodeOf, StopSignals } from '../stop-signals.js';
@@ -46,7 +46,7 @@ async function compile(say: (line: string) => void, signal: AbortSignal): Promis
   const source = (...words: string[]) => [join(folder, 'dist', 'cli', 'cli.js'), 'source', ...words];
   say('Unpacking the source of llama.cpp');
   await runStep(process.execPath, source('download', '--skipBuild', '--noUsageExample'), { signal });
-  keepTileStores(join(folder, 'llama', 'llama.cpp'));
+  mendLlamaSource(join(folder, 'llama', 'llama.cpp'));
   say('Compiling it for this processor, which takes some minutes');
   const onLine = buildProgress(say);
   await runStep(process.execPath, source('build', '--gpu', 'false', '--noUsageExample'), { onLine, signal });
