@@ -1,28 +1,12 @@
-import { createServer, type RequestListener, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { afterEach, describe, expect, it } from 'vitest';
+import type { RequestListener } from 'node:http';
+import { describe, expect, it } from 'vitest';
 import { runBench } from '../../bench/cli.js';
 import { runClosedLoop, runOpenLoop, sleep } from '../../bench/load/drivers.js';
 import { createEndpoint, TargetError } from '../../bench/load/endpoint.js';
 import type { RequestRecord, RequestSpec } from '../../bench/load/records.js';
 import { sendStreaming } from '../../bench/load/stream-client.js';
 import { openTarget } from '../../bench/load/target.js';
-
-const servers: Server[] = [];
-
-afterEach(() => {
-  for (const server of servers.splice(0)) {
-    server.closeAllConnections();
-    server.close();
-  }
-});
-
-async function listen(handler: RequestListener): Promise<string> {
-  const server = createServer(handler);
-  servers.push(server);
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-}
+import { serveForTest } from '../support/local-server.js';
 
 const sse = { 'content-type': 'text/event-stream' };
 const token = (text: string, finishReason: string | null = null): string =>
@@ -60,14 +44,14 @@ const wellBehaved: RequestListener = (request, response) => {
 
 describe('sendStreaming', () => {
   it('records one arrival per token and the usage', async () => {
-    const record = await send(await listen(wellBehaved));
+    const record = await send(await serveForTest(wellBehaved));
     expect(record).toMatchObject({ outcome: 'ok', promptTokens: 2, outputTokens: 3, finishReason: 'length' });
     expect(record.chunkAtMs).toHaveLength(3);
     expect(record.text).toBe(' x x x');
   });
 
   it('does not take a role-only or empty chunk for the first token', async () => {
-    const url = await listen((_, response) => {
+    const url = await serveForTest((_, response) => {
       response.writeHead(200, sse);
       response.write(`data: ${JSON.stringify({ choices: [{ delta: { role: 'assistant' } }] })}\n\n`);
       response.write(token(''));
@@ -80,7 +64,7 @@ describe('sendStreaming', () => {
 
   it('tells rejection from failure and keeps Retry-After', async () => {
     let status = 429;
-    const url = await listen((_, response) => {
+    const url = await serveForTest((_, response) => {
       response.writeHead(status, { 'retry-after': '7' });
       response.end('{"error":{"message":"queue full"}}');
     });
@@ -94,18 +78,18 @@ describe('sendStreaming', () => {
   });
 
   it('takes a clean end without [DONE] and a cut socket for failures', async () => {
-    const clean = await listen((_, response) => {
+    const clean = await serveForTest((_, response) => {
       response.writeHead(200, sse);
       response.end(token('a'));
     });
     expect(await send(clean)).toMatchObject({ outcome: 'failed', failureKind: 'stream' });
-    const cut = await listen((_, response) => {
+    const cut = await serveForTest((_, response) => {
       response.writeHead(200, sse);
       response.write(token('a'));
       setTimeout(() => response.destroy(), 20);
     });
     expect(await send(cut)).toMatchObject({ outcome: 'failed', failureKind: 'stream' });
-    const errorChunk = await listen((_, response) => {
+    const errorChunk = await serveForTest((_, response) => {
       response.writeHead(200, sse);
       response.end('data: {"error":{"message":"boom"}}\n\ndata: [DONE]\n\n');
     });
@@ -114,7 +98,7 @@ describe('sendStreaming', () => {
 
   it('hangs up after the tokens it was told, and the server sees it', async () => {
     let closed = false;
-    const url = await listen((_, response) => {
+    const url = await serveForTest((_, response) => {
       response.writeHead(200, sse);
       const timer = setInterval(() => response.write(token('a')), 5);
       response.on('close', () => {
@@ -131,20 +115,20 @@ describe('sendStreaming', () => {
   });
 
   it('gives up after its timeout', async () => {
-    const url = await listen(() => {});
+    const url = await serveForTest(() => {});
     expect(await send(url, {}, 60)).toMatchObject({ outcome: 'failed', failureKind: 'timeout' });
   });
 });
 
 describe('openTarget', () => {
   it('finds model, usage, and the tokens of BOS', async () => {
-    const target = await openTarget({ url: `${await listen(wellBehaved)}/v1/` });
+    const target = await openTarget({ url: `${await serveForTest(wellBehaved)}/v1/` });
     expect(target.features).toMatchObject({ model: 'good', api: 'completions', calibratedPrompts: true });
     expect(target.calibration.overheadTokens).toBe(1);
   });
 
   it('asks for less when the server refuses ignore_eos', async () => {
-    const url = await listen((request, response) => {
+    const url = await serveForTest((request, response) => {
       if (request.method === 'GET') return void wellBehaved(request, response);
       let body = '';
       request.on('data', (chunk) => {
@@ -179,7 +163,7 @@ describe('openTarget', () => {
     ['is loading', 503, 'application/json', '{"error":{"message":"loading"}}', /not ready \(503\): loading/],
     ['does not stream', 200, 'application/json', '{"data":[{"id":"m"}]}', /does not stream/],
   ])('ends in one sentence when the server %s', async (_, status, type, body, message) => {
-    const url = await listen((request, response) => {
+    const url = await serveForTest((request, response) => {
       request.resume();
       response.writeHead(status, { 'content-type': type });
       response.end(body);
@@ -273,7 +257,7 @@ describe('runBench', () => {
 
   it('reports what it has when the server dies in the middle', async () => {
     let answered = 0;
-    const url = await listen((request, response) => {
+    const url = await serveForTest((request, response) => {
       if (request.method === 'POST') answered += 1;
       if (answered < 40) return void wellBehaved(request, response);
       response.destroy();

@@ -4,12 +4,12 @@
  * were asked for. The real Ollama is untried.
  */
 import { readFileSync } from 'node:fs';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { afterEach, describe, expect, it } from 'vitest';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { describe, expect, it } from 'vitest';
 import { createEndpoint } from '../../bench/load/endpoint.js';
 import { sendStreaming } from '../../bench/load/stream-client.js';
-import { openTarget } from '../../bench/load/target.js';
+import { openTarget, type Target } from '../../bench/load/target.js';
+import { serveForTest } from '../support/local-server.js';
 
 interface Body {
   prompt?: string;
@@ -20,15 +20,6 @@ interface Body {
 }
 
 type Answer = (body: Body, response: ServerResponse, path: string) => void;
-
-const servers: Server[] = [];
-
-afterEach(() => {
-  for (const server of servers.splice(0)) {
-    server.closeAllConnections();
-    server.close();
-  }
-});
 
 async function listen(model: object, answer: Answer): Promise<{ url: string; bodies: Body[] }> {
   const bodies: Body[] = [];
@@ -44,17 +35,15 @@ async function listen(model: object, answer: Answer): Promise<{ url: string; bod
     bodies.push(body);
     answer(body, response, request.url ?? '');
   };
-  const server = createServer((request, response) => void handle(request, response));
-  servers.push(server);
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, bodies };
+  const url = await serveForTest((request, response) => void handle(request, response));
+  return { url, bodies };
 }
 
 const vllmFolder = new URL('fixtures/vllm-0.32.0/', import.meta.url);
 
 /** Answers every path with what vLLM answered there, in pieces cut anywhere. */
-async function replayVllm(files: Record<string, string>): Promise<string> {
-  const server = createServer(async (request, response) => {
+function replayVllm(files: Record<string, string>): Promise<string> {
+  return serveForTest(async (request, response) => {
     const recorded = readFileSync(new URL(files[request.url ?? '']!, vllmFolder));
     const headEnd = recorded.indexOf('\r\n\r\n');
     const [status, ...headers] = recorded.subarray(0, headEnd).toString().split('\r\n');
@@ -68,9 +57,6 @@ async function replayVllm(files: Record<string, string>): Promise<string> {
     }
     response.end();
   });
-  servers.push(server);
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
 describe('a real vLLM 0.32.0, recorded', () => {
@@ -127,6 +113,11 @@ describe('a real vLLM 0.32.0, recorded', () => {
     ).rejects.toThrow(/refuses the key \(401\): Unauthorized\. Give one with --api-key/);
   });
 });
+
+function sendNineTokens({ endpoint, shape }: Target, promptTokens: number) {
+  const spec = { prompt: 'The sea', promptTokens, outputTokens: 9 };
+  return sendStreaming(spec, { endpoint, shape, timeoutMs: 5000 });
+}
 
 function event(value: unknown): string {
   return `data: ${JSON.stringify(value)}\n\n`;
@@ -187,10 +178,7 @@ it.each([
     calibratedPrompts: true,
   });
   expect(target.calibration.overheadTokens).toBe(1);
-  const record = await sendStreaming(
-    { prompt: 'The sea', promptTokens: 3, outputTokens: 9 },
-    { endpoint: target.endpoint, shape: target.shape, timeoutMs: 5000 },
-  );
+  const record = await sendNineTokens(target, 3);
   expect(record).toMatchObject({ outcome: 'ok', outputTokens: 9, finishReason: 'length' });
   expect(record.cachedTokens).toBeUndefined();
 });
@@ -234,10 +222,7 @@ it.each(['completions', 'chat'] as const)('Ollama, %s: usage on request, short r
     acceptsIgnoreEos: false,
     calibratedPrompts: true,
   });
-  const record = await sendStreaming(
-    { prompt: 'The sea', promptTokens: 4, outputTokens: 9 },
-    { endpoint: target.endpoint, shape: target.shape, timeoutMs: 5000 },
-  );
+  const record = await sendNineTokens(target, 4);
   expect(record).toMatchObject({ outcome: 'ok', outputTokens: 5, finishReason: 'stop', promptTokens: 4 });
   expect(record.chunkAtMs).toHaveLength(5);
 });

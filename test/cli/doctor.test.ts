@@ -1,5 +1,4 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
@@ -10,6 +9,7 @@ import { cpuQuota, processorFeatures } from '../../src/cli/doctor/processor.js';
 import { checkModel, checkNode } from '../../src/cli/doctor/surroundings.js';
 import { runCommandLine } from '../../src/cli/program.js';
 import type { NativeBuild } from '../../src/models/native-build.js';
+import { serveForTest } from '../support/local-server.js';
 import { fakeTerminal } from './fake-terminal.js';
 
 const scratch = mkdtempSync(join(tmpdir(), 'chairlift-doctor-'));
@@ -67,11 +67,8 @@ describe('doctor fails when serve would', () => {
   });
 
   it('on a port that is taken', async () => {
-    const server = createServer();
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    const { port } = server.address() as { port: number };
-    const { checks, exitCode } = await report('--engine', 'sim', '--port', String(port));
-    server.close();
+    const { port } = new URL(await serveForTest());
+    const { checks, exitCode } = await report('--engine', 'sim', '--port', port);
     expect(exitCode).toBe(1);
     expect(checks.address).toMatchObject({ status: 'fail', advice: expect.stringContaining('--port') });
   });

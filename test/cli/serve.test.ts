@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { createServer, type Server } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
+import { serveForTest } from '../support/local-server.js';
 
 /** The real command in a process of its own, from the sources. */
 class Command {
@@ -34,7 +34,6 @@ class Command {
 }
 
 const commands: Command[] = [];
-const servers: Server[] = [];
 
 function run(words: string[], environment?: Record<string, string>): Command {
   const command = new Command(words, environment);
@@ -47,7 +46,6 @@ afterEach(async () => {
     command.process.kill('SIGKILL');
     await command.ended;
   }
-  for (const server of servers.splice(0)) server.close();
 });
 
 /** What a shell makes of a command line. */
@@ -132,11 +130,8 @@ describe('signals', () => {
 
 describe('a start that fails', () => {
   it('because the port is taken says so in one line', async () => {
-    const server = createServer();
-    servers.push(server);
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    const { port } = server.address() as { port: number };
-    const command = run(['--engine', 'sim', '--port', String(port), '--log-level', 'silent']);
+    const { port } = new URL(await serveForTest());
+    const command = run(['--engine', 'sim', '--port', port, '--log-level', 'silent']);
     expect(await command.ended).toBe(1);
     expect(command.errors).toBe(
       `chairlift: 127.0.0.1:${port} is in use; stop the other server or choose another --port\n`,

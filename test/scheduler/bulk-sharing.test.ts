@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { bulkShare } from '../../scheduler/bulk-sharing.js';
-import type { SequenceSpec, TickPlan } from '../../scheduler/index.js';
-import { Scheduler } from '../../scheduler/scheduler.js';
-import { prompt, spec } from './support.js';
+import type { SequenceSpec, TickWork } from '../../scheduler/index.js';
+import type { Scheduler } from '../../scheduler/scheduler.js';
+import { makeScheduler, prompt, spec, teachCosts } from './support.js';
 
 const cost = { perPassMs: 5, perTokenMs: 1, perSampledRowMs: 1 };
-const costOf = ({ work }: TickPlan) =>
-  cost.perPassMs * work.passes + cost.perTokenMs * work.tokens + cost.perSampledRowMs * work.sampledRows;
+const costOf = ({ passes, tokens, sampledRows }: TickWork) =>
+  cost.perPassMs * passes + cost.perTokenMs * tokens + cost.perSampledRowMs * sampledRows;
 
 interface Options {
   itlTargetMs?: number | null;
@@ -14,27 +14,17 @@ interface Options {
 }
 
 /** Eight slots on a machine whose costs are known exactly. */
-function makeScheduler({ itlTargetMs = null, batchTokens = 256 }: Options = {}): Scheduler {
-  const config = { slotCount: 8, contextTokens: 400, maxWaiting: 32, maxWaitingTokens: 8000 };
-  const ttftTargetsMs = { interactive: 2_000, standard: 10_000, batch: 600_000 };
-  const policy = { itlTargetMs, ttftTargetsMs, threadChoices: [1] };
-  const scheduler = new Scheduler({ ...config, batchTokens, endTokens: new Set() }, policy);
-  for (let round = 0; round < 32; round += 1) {
-    for (const [passes, tokens, sampledRows] of [
-      [1, 1, 1],
-      [1, 8, 8],
-      [4, 4, 4],
-      [1, 64, 1],
-      [1, 128, 1],
-    ] as const) {
-      const work = { passes, tokens, sampledRows, attendedTokens: 0, leftoverTokens: 0 };
-      scheduler.costs.observe(
-        work,
-        1,
-        cost.perPassMs * passes + cost.perTokenMs * tokens + cost.perSampledRowMs * sampledRows,
-      );
-    }
-  }
+function withKnownCosts({ itlTargetMs = null, batchTokens = 256 }: Options = {}): Scheduler {
+  const config = { slotCount: 8, contextTokens: 400, batchTokens, maxWaiting: 32, maxWaitingTokens: 8000 };
+  const scheduler = makeScheduler(config, { itlTargetMs });
+  const shapes = [
+    { tokens: 1 },
+    { tokens: 8, sampledRows: 8 },
+    { tokens: 4, sampledRows: 4, passes: 4 },
+    { tokens: 64 },
+    { tokens: 128 },
+  ];
+  teachCosts(scheduler, shapes, costOf);
   return scheduler;
 }
 
@@ -53,7 +43,7 @@ function run(
   return Array.from({ length: ticks }, () => {
     const { plan } = scheduler.planTick(clockMs);
     if (!plan) throw new Error('nothing was planned');
-    const ms = costOf(plan);
+    const ms = costOf(plan.work);
     clockMs += ms;
     scheduler.applyTick({
       outcome: 'decoded',
@@ -69,9 +59,9 @@ const meanMs = (ticks: readonly { ms: number }[]) =>
 
 describe('bulk work beside a reader', () => {
   it('costs the reader a tenth of its time, and gets on all the same', () => {
-    const alone = makeScheduler();
+    const alone = withKnownCosts();
     alone.submit([reader(1)], 0);
-    const scheduler = makeScheduler();
+    const scheduler = withKnownCosts();
     scheduler.submit([reader(1)], 0);
     run(scheduler, 1);
     scheduler.submit(
@@ -88,7 +78,7 @@ describe('bulk work beside a reader', () => {
   });
 
   it('never makes a tick longer than a full decode while its credit lasts for more than one', () => {
-    const scheduler = makeScheduler();
+    const scheduler = withKnownCosts();
     scheduler.submit([reader(1)], 0);
     run(scheduler, 1);
     scheduler.submit(
@@ -100,7 +90,7 @@ describe('bulk work beside a reader', () => {
   });
 
   it('fills an ITL target that was asked for', () => {
-    const scheduler = makeScheduler({ itlTargetMs: 100 });
+    const scheduler = withKnownCosts({ itlTargetMs: 100 });
     scheduler.submit([reader(1)], 0);
     run(scheduler, 1);
     scheduler.submit(
@@ -113,7 +103,7 @@ describe('bulk work beside a reader', () => {
   });
 
   it('joins every tick when throughput comes first', () => {
-    const scheduler = makeScheduler({ itlTargetMs: 0 });
+    const scheduler = withKnownCosts({ itlTargetMs: 0 });
     scheduler.submit([reader(1), ...[2, 3].map((id) => bulk(id))], 0);
     expect(run(scheduler, 2).map(({ tokens }) => tokens.size)).toEqual([3, 3]);
   });
@@ -121,7 +111,7 @@ describe('bulk work beside a reader', () => {
 
 describe('bulk work alone', () => {
   it('gets whole prompts and full batches', () => {
-    const scheduler = makeScheduler();
+    const scheduler = withKnownCosts();
     scheduler.submit(
       [2, 3, 4, 5].map((id) => bulk(id)),
       0,
@@ -130,7 +120,7 @@ describe('bulk work alone', () => {
   });
 
   it('keeps its ticks short for a while after a reader has left', () => {
-    const scheduler = makeScheduler();
+    const scheduler = withKnownCosts();
     scheduler.submit([reader(1, { maxTokens: 1 })], 0);
     run(scheduler, 1);
     scheduler.submit(
@@ -146,7 +136,7 @@ describe('bulk work alone', () => {
 
 describe('a line that bulk work would fill', () => {
   it('keeps half of its room for others', () => {
-    const scheduler = makeScheduler();
+    const scheduler = withKnownCosts();
     const ids = Array.from({ length: 60 }, (_, index) => index + 1);
     const taken = ids.filter((id) => scheduler.submit([bulk(id)], 0) === null);
     expect(taken).toHaveLength(8 + 16);
@@ -155,7 +145,7 @@ describe('a line that bulk work would fill', () => {
   });
 
   it('takes tokens of bulk work up to half', () => {
-    const scheduler = makeScheduler();
+    const scheduler = withKnownCosts();
     const long = (id: number) => bulk(id, { prompt: prompt(399, id * 1000), maxTokens: 1 });
     const ids = Array.from({ length: 60 }, (_, index) => index + 1);
     ids.slice(0, 8).forEach((id) => {

@@ -1,28 +1,20 @@
 import { describe, expect, it } from 'vitest';
-import type { TickPlan } from '../../scheduler/index.js';
-import { decoded, makeScheduler, planOf, prompt, spec } from './support.js';
+import type { TickPlan, TickWork } from '../../scheduler/index.js';
+import { decoded, decodeShapes, makeScheduler, planOf, prompt, spec, teachCosts } from './support.js';
 
 /** Tokens are dear: fillers do not pay, moves do. */
-const decodeMsOf = ({ work }: Pick<TickPlan, 'work'>) => 5 * work.passes + 4 * work.tokens;
+const decodeMsOf = ({ passes, tokens }: TickWork) => 5 * passes + 4 * tokens;
 
 /** Sequences 1 to 8 in slots 0 to 7, all decoding. */
 function eightDecoding() {
   const scheduler = makeScheduler({ slotCount: 8, contextTokens: 256, batchTokens: 64, maxWaiting: 20 });
-  for (const [passes, tokens] of [
-    [1, 1],
-    [1, 8],
-    [4, 4],
-    [1, 40],
-  ] as const) {
-    const work = { passes, tokens, sampledRows: tokens, attendedTokens: tokens, leftoverTokens: 0 };
-    scheduler.costs.observe(work, 1, decodeMsOf({ work }));
-  }
+  teachCosts(scheduler, decodeShapes, decodeMsOf);
   const specs = [1, 2, 3, 4, 5, 6, 7, 8].map((id) =>
     spec(id, { prompt: prompt(5, id * 100), maxTokens: 200 }),
   );
   scheduler.submit(specs, 0);
   const plan = planOf(scheduler);
-  scheduler.applyTick({ ...decoded(plan), decodeMs: decodeMsOf(plan) });
+  scheduler.applyTick({ ...decoded(plan), decodeMs: decodeMsOf(plan.work) });
   return scheduler;
 }
 
@@ -30,7 +22,7 @@ function run(scheduler: ReturnType<typeof eightDecoding>, ticks: number): TickPl
   return Array.from({ length: ticks }, () => {
     const plan = planOf(scheduler);
     const result = decoded(plan, (sequenceId) => 10 + sequenceId);
-    scheduler.applyTick({ ...result, decodeMs: decodeMsOf(plan) });
+    scheduler.applyTick({ ...result, decodeMs: decodeMsOf(plan.work) });
     return plan;
   });
 }

@@ -1,17 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { Scheduler } from '../../scheduler/scheduler.js';
-import { decoded, endToken, planOf, prompt, spec } from './support.js';
+import { decoded, makeScheduler, planOf, prompt, spec } from './support.js';
 
 /** The plan of the tick after `decoding` sequences have started and these prompts have come, in slots after them. */
 function planWith(decoding: number, prompts: readonly number[], batchTokens = 128) {
-  const scheduler = new Scheduler({
-    slotCount: 8,
-    contextTokens: 1_024,
-    batchTokens,
-    maxWaiting: 16,
-    maxWaitingTokens: 10_000,
-    endTokens: new Set([endToken]),
-  });
+  const size = { slotCount: 8, contextTokens: 1_024, batchTokens, maxWaitingTokens: 10_000 };
+  const scheduler = makeScheduler(size);
   for (let id = 1; id <= decoding; id += 1) {
     scheduler.submit([spec(id, { prompt: prompt(3, 10 * id), maxTokens: 100 })], 0);
   }

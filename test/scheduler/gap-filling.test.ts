@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { chooseGapSlots } from '../../scheduler/gap-filling.js';
 import type { Scheduler } from '../../scheduler/scheduler.js';
-import { decoded, makeScheduler, planOf, prompt, spec } from './support.js';
+import { decoded, decodeShapes, makeScheduler, planOf, prompt, spec, teachCosts } from './support.js';
 
 const cost = {
   perPassMs: 5,
@@ -47,15 +47,7 @@ describe('a tick with a gap', () => {
   /** Eight sequences that decode, tokens being cheap; the third one leaves. */
   function withGap(reusePrefixes = true): Scheduler {
     const scheduler = makeScheduler({ slotCount, contextTokens: 64, batchTokens: 64, reusePrefixes });
-    for (const [passes, tokens] of [
-      [1, 1],
-      [1, 8],
-      [4, 4],
-      [1, 40],
-    ] as const) {
-      const work = { passes, tokens, sampledRows: tokens, attendedTokens: tokens, leftoverTokens: 0 };
-      for (let round = 0; round < 8; round += 1) scheduler.costs.observe(work, 1, 10 * passes + tokens);
-    }
+    teachCosts(scheduler, decodeShapes, ({ passes, tokens }) => 10 * passes + tokens);
     const specs = range(1, 9).map((id) => spec(id, { prompt: prompt(5, id * 100), maxTokens: 50 }));
     scheduler.submit(specs, 0);
     scheduler.applyTick({ ...decoded(planOf(scheduler)), decodeMs: 50 });

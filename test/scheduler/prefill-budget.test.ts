@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { throughputFirst } from '../../scheduler/policy.js';
+import type { SchedulerConfig, SchedulingPolicy, TickWork } from '../../scheduler/index.js';
 import { PrefillBudget, type PrefillDemand } from '../../scheduler/prefill-budget.js';
-import { Scheduler } from '../../scheduler/scheduler.js';
-import { decoded, endToken, planOf, prompt, spec } from './support.js';
+import type { Scheduler } from '../../scheduler/scheduler.js';
+import { decoded, makeScheduler, planOf, prompt, spec, teachCosts } from './support.js';
 
 const cost = {
   perPassMs: 5,
@@ -48,44 +48,30 @@ describe('PrefillBudget', () => {
   });
 });
 
-/** A pass costs 5 ms, a token 1 ms. */
-function teachCosts(scheduler: Scheduler): void {
-  const work = (tokens: number) => ({
-    passes: 1,
-    tokens,
-    sampledRows: 1,
-    attendedTokens: (tokens * tokens) / 2,
-    leftoverTokens: 0,
-  });
-  for (let round = 0; round < 20; round += 1) {
-    for (const tokens of [1, 4, 64, 256]) scheduler.costs.observe(work(tokens), 1, 5 + tokens);
-  }
+const msOf = ({ passes, tokens }: TickWork) => 5 * passes + tokens;
+
+/** Knows what a machine costs on which a pass takes 5 ms, a token 1 ms. */
+function withKnownCosts(config: Partial<SchedulerConfig>, policy: Partial<SchedulingPolicy>): Scheduler {
+  const size = { contextTokens: 2_048, batchTokens: 512, maxWaitingTokens: 10_000 };
+  const scheduler = makeScheduler({ ...size, ...config }, policy);
+  const shapes = [1, 4, 64, 256].map((tokens) => ({ tokens, attendedTokens: tokens ** 2 / 2 }));
+  teachCosts(scheduler, shapes, msOf);
+  return scheduler;
 }
 
 describe('a tick under an ITL target', () => {
   it('keeps running sequences fed while a long prompt comes in piece by piece', () => {
-    const scheduler = new Scheduler(
-      {
-        slotCount: 4,
-        contextTokens: 2_048,
-        batchTokens: 512,
-        maxWaiting: 8,
-        maxWaitingTokens: 10_000,
-        endTokens: new Set([endToken]),
-      },
-      { ...throughputFirst, itlTargetMs: 100 },
-    );
-    teachCosts(scheduler);
+    const scheduler = withKnownCosts({}, { itlTargetMs: 100 });
     scheduler.submit([spec(1, { maxTokens: 100 }), spec(2, { maxTokens: 100 })], 0);
     const run = (plan: ReturnType<typeof planOf>) =>
-      scheduler.applyTick({ ...decoded(plan), decodeMs: 5 * plan.work.passes + plan.work.tokens });
+      scheduler.applyTick({ ...decoded(plan), decodeMs: msOf(plan.work) });
     run(planOf(scheduler));
     scheduler.submit([spec(3, { prompt: prompt(1_200, 1_000) })], 0);
     let ticks = 0;
     for (; ; ticks += 1) {
       const plan = planOf(scheduler);
       expect(plan.rows.slice(0, 2).map((row) => row.tokens.length)).toEqual([1, 1]);
-      expect(5 * plan.work.passes + plan.work.tokens).toBeLessThanOrEqual(110);
+      expect(msOf(plan.work)).toBeLessThanOrEqual(110);
       const isLast = plan.rows[2]!.sample;
       run(plan);
       if (isLast) break;
@@ -97,18 +83,7 @@ describe('a tick under an ITL target', () => {
   describe('that is automatic', () => {
     /** Tokens of the prompts in the first tick that has them, next to two rows that decode. */
     const chunksOf = (lengths: readonly number[], itlTargetMs: number | null) => {
-      const scheduler = new Scheduler(
-        {
-          slotCount: 32,
-          contextTokens: 1_024,
-          batchTokens: 512,
-          maxWaiting: 8,
-          maxWaitingTokens: 10_000,
-          endTokens: new Set([endToken]),
-        },
-        { ...throughputFirst, itlTargetMs },
-      );
-      teachCosts(scheduler);
+      const scheduler = withKnownCosts({ slotCount: 32, contextTokens: 1_024 }, { itlTargetMs });
       scheduler.submit([spec(1, { maxTokens: 100 }), spec(2, { maxTokens: 100 })], 0);
       scheduler.applyTick({ ...decoded(planOf(scheduler)), decodeMs: 11 });
       const prompts = lengths.map((length, index) =>
@@ -134,20 +109,9 @@ describe('a tick under an ITL target', () => {
   });
 
   describe('and TTFT targets by class', () => {
-    const targets = { interactive: 1_000, standard: 4_000, batch: 100_000 };
+    const ttftTargetsMs = { interactive: 1_000, standard: 4_000, batch: 100_000 };
     const schedulerWith = (decoding: boolean) => {
-      const scheduler = new Scheduler(
-        {
-          slotCount: 4,
-          contextTokens: 2_048,
-          batchTokens: 512,
-          maxWaiting: 8,
-          maxWaitingTokens: 10_000,
-          endTokens: new Set([endToken]),
-        },
-        { itlTargetMs: 100, ttftTargetsMs: targets, threadChoices: [1] },
-      );
-      teachCosts(scheduler);
+      const scheduler = withKnownCosts({}, { itlTargetMs: 100, ttftTargetsMs });
       if (!decoding) return scheduler;
       scheduler.submit([spec(1, { maxTokens: 100 })], 0);
       scheduler.applyTick({ ...decoded(planOf(scheduler)), decodeMs: 8 });
@@ -184,17 +148,8 @@ describe('a tick under an ITL target', () => {
   });
 
   it('prefills short prompts first, but never for ever', () => {
-    const scheduler = new Scheduler(
-      {
-        slotCount: 3,
-        contextTokens: 2_048,
-        batchTokens: 64,
-        maxWaiting: 8,
-        maxWaitingTokens: 10_000,
-        endTokens: new Set(),
-      },
-      throughputFirst,
-    );
+    const size = { slotCount: 3, contextTokens: 2_048, batchTokens: 64, maxWaitingTokens: 10_000 };
+    const scheduler = makeScheduler(size);
     scheduler.submit([spec(1, { prompt: prompt(600) })], 0);
     scheduler.submit([spec(2, { prompt: prompt(20, 700), maxTokens: 1 })], 0);
     const first = planOf(scheduler, 100);

@@ -1,18 +1,53 @@
-import type { SchedulerConfig, SchedulerEvent, SequenceSpec, TickPlan } from '../../scheduler/index.js';
+import type {
+  SchedulerConfig,
+  SchedulerEvent,
+  SchedulingPolicy,
+  SequenceSpec,
+  TickPlan,
+  TickWork,
+} from '../../scheduler/index.js';
+import { throughputFirst } from '../../scheduler/policy.js';
 import { Scheduler } from '../../scheduler/scheduler.js';
 
 export const endToken = 99;
 
-export function makeScheduler(config: Partial<SchedulerConfig> = {}): Scheduler {
-  return new Scheduler({
-    slotCount: 4,
-    contextTokens: 64,
-    batchTokens: 16,
-    maxWaiting: 8,
-    maxWaitingTokens: 400,
-    endTokens: new Set([endToken]),
-    ...config,
-  });
+export function makeScheduler(
+  config: Partial<SchedulerConfig> = {},
+  policy: Partial<SchedulingPolicy> = {},
+): Scheduler {
+  return new Scheduler(
+    {
+      slotCount: 4,
+      contextTokens: 64,
+      batchTokens: 16,
+      maxWaiting: 8,
+      maxWaitingTokens: 400,
+      endTokens: new Set([endToken]),
+      ...config,
+    },
+    { ...throughputFirst, ...policy },
+  );
+}
+
+/** Rows of one token each. */
+const decoding = (rows: number, passes = 1) => {
+  return { passes, tokens: rows, sampledRows: rows, attendedTokens: rows };
+};
+export const decodeShapes = [decoding(1), decoding(8), decoding(4, 4), decoding(40)];
+
+/** The scheduler learns what calls of these shapes cost; what a shape does not say is one pass, token and row. */
+export function teachCosts(
+  scheduler: Scheduler,
+  shapes: readonly Partial<TickWork>[],
+  msOf: (work: TickWork) => number,
+): void {
+  const least = { passes: 1, tokens: 1, sampledRows: 1, attendedTokens: 0, leftoverTokens: 0 };
+  for (let round = 0; round < 32; round += 1) {
+    for (const shape of shapes) {
+      const work = { ...least, ...shape };
+      scheduler.costs.observe(work, 1, msOf(work));
+    }
+  }
 }
 
 export function spec(id: number, overrides: Partial<SequenceSpec> = {}): SequenceSpec {
