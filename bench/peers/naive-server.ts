@@ -4,7 +4,8 @@
  */
 import { parseArgs } from 'node:util';
 import Fastify, { type FastifyReply } from 'fastify';
-import { getLlama, type LlamaContextSequence, LlamaLogLevel, type Token } from 'node-llama-cpp';
+import { type LlamaContextSequence, LlamaLogLevel, type Token } from 'node-llama-cpp';
+import { openNativeLibrary } from '../../src/models/native-build.js';
 
 interface CompletionBody {
   prompt: string;
@@ -25,7 +26,7 @@ const { values: flags } = parseArgs({
   },
 });
 
-const llama = await getLlama({ gpu: false, build: 'never', logLevel: LlamaLogLevel.warn });
+const llama = await openNativeLibrary('prebuilt', { logLevel: LlamaLogLevel.warn });
 const model = await llama.loadModel({ modelPath: flags.model as string });
 const context = await model.createContext({
   sequences: Number(flags.slots),

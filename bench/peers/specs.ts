@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { hasLocalBuild, type NativeChoice } from '../../src/models/native-build.js';
 import { type PeerBinaries, PeerError } from './prepare.js';
 
 /** What every server of a comparison gets alike. */
@@ -98,35 +99,45 @@ function nodeServer(
   };
 }
 
-const chairlift: PeerSpec = {
-  name: 'chairlift',
-  label: 'chairlift',
-  description: 'This project.',
-  start: ({ modelPath, slots, contextTokens, threads }, port) => {
-    const script = join(root, 'dist', 'src', 'cli', 'chairlift.cjs');
-    if (!existsSync(script)) throw new PeerError(`${script} is missing; run npm run build first.`);
-    return {
-      command: process.execPath,
-      args: [
-        ...[script, 'serve', '--model', modelPath, '--port', `${port}`, '--slots', `${slots}`],
-        ...[
-          '--context',
-          `${contextTokens}`,
-          '--threads',
-          `${threads}`,
-          '--batch',
-          '512',
-          '--log-level',
-          'warn',
+function chairlift(
+  name: string,
+  label: string,
+  description: string,
+  native: NativeChoice,
+  scenarios?: string[],
+): PeerSpec {
+  return {
+    name,
+    label,
+    description,
+    ...(scenarios ? { scenarios } : {}),
+    start: ({ modelPath, slots, contextTokens, threads }, port) => {
+      const script = join(root, 'dist', 'src', 'cli', 'chairlift.cjs');
+      if (!existsSync(script)) throw new PeerError(`${script} is missing; run npm run build first.`);
+      return {
+        command: process.execPath,
+        args: [
+          ...[script, 'serve', '--model', modelPath, '--port', `${port}`, '--slots', `${slots}`],
+          ...['--context', `${contextTokens}`, '--threads', `${threads}`, '--batch', '512'],
+          ...['--native', native, '--log-level', 'warn'],
         ],
-      ],
-    };
-  },
-};
+      };
+    },
+  };
+}
+
+const localBuild = chairlift(
+  'chairlift-local',
+  'chairlift, local build',
+  'The same on a llama.cpp compiled here by npm run build:native, as llama-server is.',
+  'local',
+  ['throughput', 'single', 'interference'],
+);
 
 /** In the order of every table and plot; the first is the one the others are compared with. */
 export const peerSpecs: readonly PeerSpec[] = [
-  chairlift,
+  chairlift('chairlift', 'chairlift', 'This project, as it is installed.', 'prebuilt'),
+  localBuild,
   llamaServer(
     'llama-server',
     'llama-server',
@@ -161,7 +172,10 @@ export const peerSpecs: readonly PeerSpec[] = [
   ),
 ];
 
-/** @throws RangeError that lists the known names */
+/**
+ * "all" leaves out what is not built here.
+ * @throws RangeError that lists the known names
+ */
 export function selectPeers(names: readonly string[]): PeerSpec[] {
   for (const name of names) {
     if (name !== 'all' && !peerSpecs.some((peer) => peer.name === name)) {
@@ -170,5 +184,8 @@ export function selectPeers(names: readonly string[]): PeerSpec[] {
       );
     }
   }
-  return peerSpecs.filter((peer) => names.includes('all') || names.includes(peer.name));
+  return peerSpecs.filter(
+    (peer) =>
+      names.includes(peer.name) || (names.includes('all') && (peer !== localBuild || hasLocalBuild())),
+  );
 }

@@ -1,4 +1,7 @@
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Llama, LlamaOptions } from 'node-llama-cpp';
+import { packageFolder } from './package-folder.js';
 
 /** Which llama.cpp to load: a local build where there is one, else the prebuilt one; or strictly one of them. */
 export const nativeChoices = ['auto', 'prebuilt', 'local'] as const;
@@ -38,6 +41,13 @@ export async function openNativeLibrary(
       'no local build of llama.cpp is here; run npm run build:native, or leave out --native local',
     );
   }
+}
+
+/** Whether build:native has left a library here. */
+export function hasLocalBuild(): boolean {
+  const folder = join(packageFolder('node-llama-cpp'), 'llama', 'localBuilds');
+  if (!existsSync(folder)) return false;
+  return readdirSync(folder).some((name) => existsSync(join(folder, name, 'Release', 'llama-addon.node')));
 }
 
 /** Loads the native library without a model. @throws Error in one line when there is none that runs here */
