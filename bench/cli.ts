@@ -208,7 +208,7 @@ function emptyResults(plan: Plan, target: Target): BenchResults {
   const now = new Date().toISOString();
   const { features, endpoint } = target;
   return {
-    format: 1,
+    format: 2,
     createdAt: now,
     updatedAt: now,
     machine: machineInfo(),

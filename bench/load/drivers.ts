@@ -94,6 +94,21 @@ export async function runClosedLoop(options: ClosedLoopOptions): Promise<DriverR
   return { loop: 'closed', records, window: endedBy(window, signal), sendLagMs: [] };
 }
 
+export interface FixedWorkOptions extends Omit<ClosedLoopOptions, keyof DriverTiming> {
+  /** Work that is not done by then is cut. */
+  limitMs: number;
+  signal: AbortSignal;
+}
+
+/** A closed loop whose clients run out of requests: the window is from the first request to the last answer. */
+export async function runFixedWork({ limitMs, ...options }: FixedWorkOptions): Promise<DriverResult> {
+  const result = await runClosedLoop({ ...options, warmupMs: 0, measureMs: limitMs, drainMs: 0 });
+  const { startMs } = result.window;
+  const lastMs = Math.max(startMs, ...result.records.map(({ finishedAtMs }) => finishedAtMs));
+  // A window does not hold its end; the last answer belongs to it.
+  return { ...result, window: { startMs, endMs: lastMs + 1 } };
+}
+
 export interface OpenLoopOptions extends DriverTiming {
   /** From the start of the warm-up, ascending. */
   arrivalsMs: readonly number[];

@@ -81,6 +81,14 @@ export function summarize(result: DriverResult, targets: Targets): Metrics {
   };
 }
 
+/** Of work that was cut, only what came out until then is known: those who still wait would have been the slow ones. */
+export function summarizeFixedWork(result: DriverResult, targets: Targets): Metrics {
+  const metrics = summarize(result, targets);
+  if (metrics.unfinishedRequests === 0) return metrics;
+  const isKnown = (key: string): boolean => /PerSecond$|Requests$|^itl/.test(key);
+  return Object.fromEntries(Object.entries(metrics).filter(([key]) => isKnown(key)));
+}
+
 function goodput(records: readonly RequestRecord[], targets: Targets, seconds: number): Metrics {
   const count = (outcome: RequestRecord['outcome']): number =>
     records.filter((record) => record.outcome === outcome).length;

@@ -33,7 +33,7 @@ export function newResults(options: LoadOptions, modelPath: string): BenchResult
   const now = new Date().toISOString();
   const content = readFileSync(modelPath);
   return {
-    format: 1,
+    format: 2,
     createdAt: now,
     updatedAt: now,
     machine: machineInfo(),

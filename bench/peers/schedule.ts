@@ -56,17 +56,15 @@ function roundsOf(request: ScheduleRequest, scenario: Scenario, results: BenchRe
   });
 }
 
-function takesPart(
-  { scenarios, roundsElsewhere = Number.POSITIVE_INFINITY }: PeerSpec,
-  scenario: Scenario,
+/** @param round index of the seed */
+export function takesPart(
+  { scenarios, exceptScenarios, allSeedsIn }: PeerSpec,
+  { name }: Scenario,
   round: number,
-) {
-  if (scenarios !== undefined && !scenarios.includes(scenario.name)) return false;
-  return round < roundsElsewhere || alwaysAllRounds.has(scenario.name);
+): boolean {
+  if (scenarios?.includes(name) === false || exceptScenarios?.includes(name)) return false;
+  return round === 0 || allSeedsIn === undefined || allSeedsIn.includes(name);
 }
-
-/** Cheap, and what everybody looks at. */
-const alwaysAllRounds = new Set(['throughput', 'single']);
 
 function isSameRun(kept: RunResult, { scenario, seed, peer, options }: PlannedRun): boolean {
   return (

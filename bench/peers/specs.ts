@@ -25,8 +25,10 @@ export interface PeerSpec {
   description: string;
   /** Only these scenarios; all when absent. */
   scenarios?: readonly string[];
-  /** How many seeds it gets where runs are long; all when absent. */
-  roundsElsewhere?: number;
+  /** Not these. */
+  exceptScenarios?: readonly string[];
+  /** Scenarios in which it gets every seed; elsewhere it gets the first. Everywhere when absent. */
+  allSeedsIn?: readonly string[];
   start: (profile: ServerProfile, port: number, binaries: PeerBinaries) => StartCommand;
 }
 
@@ -84,7 +86,9 @@ function nodeServer(
     name,
     label,
     description,
-    roundsElsewhere: 1,
+    allSeedsIn: ['throughput', 'single'],
+    // They share nothing between sequences, which shared-prefix-200 shows.
+    exceptScenarios: ['shared-prefix-200-warm', 'shared-prompts-8', 'shared-prefix-1000'],
     start: ({ modelPath, slots, contextTokens, threads }, port) => ({
       command: process.execPath,
       args: [
@@ -151,13 +155,16 @@ export const peerSpecs: readonly PeerSpec[] = [
     [],
     ['interference', 'multi-turn'],
   ),
-  llamaServer(
-    'llama-server-unified',
-    'llama-server, -kvu',
-    'The same with one KV buffer for all slots (-kvu): rows of any slots share a pass, every row looks at all cells.',
-    ['-b', '512', '-ub', '512', '-fa', 'on', '-cram', '0', '-kvu'],
-    ['throughput', 'shared-prefix-200', 'sparse'],
-  ),
+  {
+    ...llamaServer(
+      'llama-server-unified',
+      'llama-server, -kvu',
+      'The same with one KV buffer for all slots (-kvu): rows of any slots share a pass, every row looks at all cells.',
+      ['-b', '512', '-ub', '512', '-fa', 'on', '-cram', '0', '-kvu'],
+      ['throughput', 'shared-prefix-200', 'sparse'],
+    ),
+    allSeedsIn: ['throughput', 'sparse'],
+  },
   nodeServer(
     'naive',
     'sequence.evaluate()',

@@ -8,7 +8,7 @@ import type { Overload } from './overload.js';
 import type { PlanValidation } from './plan-validation.js';
 import { allPlots } from './plots.js';
 import type { Relay } from './relay.js';
-import type { BenchResults } from './results.js';
+import { type BenchResults, upgradeResults } from './results.js';
 import { readThreads } from './threads.js';
 
 /** bench/ of the repository, from the sources and from dist/ alike. */
@@ -56,7 +56,7 @@ export function unusedResultsFile(): string {
 }
 
 export function readResults(file: string): BenchResults {
-  return JSON.parse(readFileSync(file, 'utf8')) as BenchResults;
+  return upgradeResults(JSON.parse(readFileSync(file, 'utf8')) as BenchResults);
 }
 
 /** Written beside and renamed, so that an interrupted run never leaves half a file. Numbers keep four digits. */

@@ -4,7 +4,7 @@ import { scenarios } from '../scenarios/index.js';
 import type { Scenario } from '../scenarios/scenario.js';
 import { type BatchLines, batchLinesSection } from './batch-lines.js';
 import { definitions, factsOf } from './facts.js';
-import { goalInterval, goalRows, goalText, goalValue } from './goals.js';
+import { goalInterval, goalRows, goals, goalText, goalValue } from './goals.js';
 import { formatNumber, metricHeading, metricInfo } from './metrics.js';
 import { type Overload, overloadSection } from './overload.js';
 import { type PlanValidation, planValidationSection } from './plan-validation.js';
@@ -89,7 +89,14 @@ function goalsSection(results: BenchResults): string[] {
     '',
     ...goalsTable(results, ''),
     '',
+    ...missingGoals(results),
   ];
+}
+
+function missingGoals(results: BenchResults): string[] {
+  const measured = new Set(goalRows(results).map(({ id }) => id));
+  const missing = goals.filter(({ id }) => !measured.has(id)).map(({ scenario }) => scenario);
+  return missing.length === 0 ? [] : [`Goals not measured here: ${[...new Set(missing)].join(', ')}.`, ''];
 }
 
 /** @param prefix makes the anchors of each table different ones */

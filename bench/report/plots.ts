@@ -36,8 +36,9 @@ function throughputPlot(results: BenchResults): NamedPlot | undefined {
     yLabel: 'tok/s',
     scenarios: [
       ['throughput', 'all different'],
-      ['shared-prefix-200', '200 shared'],
-      ['shared-prefix-1000', '1,000 shared'],
+      ['shared-prefix-200', '200 shared, cold start'],
+      ['shared-prefix-200-warm', '200 shared, warm'],
+      ['shared-prompts-8', '8 prompts of 200'],
     ],
     metric: 'generatedTokensPerSecond',
     factor: 1,
@@ -65,8 +66,8 @@ function cachedPlot(results: BenchResults): NamedPlot | undefined {
     title: 'Prompt tokens found in the cache',
     yLabel: '%',
     scenarios: [
-      ['shared-prefix-200', '200 shared'],
-      ['shared-prefix-1000', '1,000 shared'],
+      ['shared-prefix-200', '200 shared, cold start'],
+      ['shared-prompts-8', '8 prompts of 200'],
       ['multi-turn', 'multi-turn'],
     ],
     metric: 'cachedTokenFraction',

@@ -20,6 +20,8 @@ export interface RunResult {
   curves?: Record<string, QuantilePoint[]>;
   points?: Record<string, Point[]>;
   generator: GeneratorLoad;
+  /** Name of the scenario at the time, where it has another one now. */
+  measuredAs?: string;
   /** Why the run ended before its time; its numbers cover what was measured until then. */
   incomplete?: string;
 }
@@ -66,7 +68,7 @@ export interface SchedulerMicroRow {
 }
 
 export interface BenchResults {
-  format: 1;
+  format: 2;
   createdAt: string;
   updatedAt: string;
   machine: MachineInfo;
@@ -82,6 +84,24 @@ export interface BenchResults {
   smoke?: RunResult[];
   schedulerMicro?: SchedulerMicroRow[];
   ticks?: TickProfile[];
+}
+
+/**
+ * Brings results of an older file up to date. Until format 2 the scenario `shared-prefix-N` was a window after warm-up,
+ * which is now `shared-prefix-N-warm`.
+ */
+export function upgradeResults(read: Omit<BenchResults, 'format'> & { format: 1 | 2 }): BenchResults {
+  if (read.format === 2) return { ...read, format: 2 };
+  const rename = (run: RunResult): RunResult =>
+    /^shared-prefix-\d+$/.test(run.scenario)
+      ? { ...run, scenario: `${run.scenario}-warm`, measuredAs: run.scenario }
+      : run;
+  return {
+    ...read,
+    format: 2,
+    runs: read.runs.map(rename),
+    ...(read.smoke ? { smoke: read.smoke.map(rename) } : {}),
+  };
 }
 
 /** New runs replace old ones of the same subject, scenario and seed; the rest is kept. */

@@ -73,6 +73,8 @@ function bestRow(key: string, means: readonly number[]): number {
 function noteOf(runs: readonly RunResult[]): { note?: string } {
   const notes: string[] = [];
   const total = (key: string): number => runs.reduce((sum, run) => sum + (run.metrics[key] ?? 0), 0);
+  const former = runs.find((run) => run.measuredAs)?.measuredAs;
+  if (former) notes.push(`measured when this scenario was called ${former}`);
   const incomplete = runs.find((run) => run.incomplete);
   if (incomplete) notes.push(`cut short: ${incomplete.incomplete}`);
   if (total('failedRequests') > 0) notes.push(`${total('failedRequests')} requests failed`);

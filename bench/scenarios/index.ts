@@ -1,5 +1,6 @@
 import { batchUnderInteractive, interference } from './mixed.js';
-import { multiTurn, sharedPrefix } from './prefix.js';
+import { multiTurn } from './multi-turn.js';
+import { sharedPrefix, sharedPrefixWarm, sharedPrompts } from './prefix.js';
 import { rateSweep } from './rate-sweep.js';
 import type { Scenario } from './scenario.js';
 import { concurrency, single, throughput } from './steady.js';
@@ -12,7 +13,9 @@ export const scenarios: readonly Scenario[] = [
   concurrency,
   interference,
   sharedPrefix(200),
-  sharedPrefix(1000),
+  sharedPrefixWarm(200),
+  sharedPrompts(8, 200),
+  sharedPrefix(1000, 1 / 4),
   multiTurn,
   sparse,
   rateSweep,
@@ -28,9 +31,9 @@ export const scenarios: readonly Scenario[] = [
 export function selectScenarios(names: readonly string[]): Scenario[] {
   const selected = new Set<Scenario>();
   for (const name of names) {
-    const matches = scenarios.filter(
-      (each) => name === 'all' || each.name === name || each.name.startsWith(`${name}-`),
-    );
+    const exact = scenarios.filter((each) => each.name === name);
+    const family = scenarios.filter((each) => name === 'all' || each.name.startsWith(`${name}-`));
+    const matches = exact.length > 0 ? exact : family;
     if (matches.length === 0) {
       throw new RangeError(
         `Unknown scenario "${name}"; known: all, ${scenarios.map((each) => each.name).join(', ')}.`,

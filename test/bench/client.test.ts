@@ -1,7 +1,7 @@
 import type { RequestListener } from 'node:http';
 import { describe, expect, it } from 'vitest';
 import { runBench } from '../../bench/cli.js';
-import { runClosedLoop, runOpenLoop, sleep } from '../../bench/load/drivers.js';
+import { runClosedLoop, runFixedWork, runOpenLoop, sleep } from '../../bench/load/drivers.js';
 import { createEndpoint, TargetError } from '../../bench/load/endpoint.js';
 import type { RequestRecord, RequestSpec } from '../../bench/load/records.js';
 import { sendStreaming } from '../../bench/load/stream-client.js';
@@ -231,6 +231,30 @@ describe('drivers', () => {
     const { window } = await runClosedLoop({ ...timing, clients: 2, nextRequest: () => spec, send: slow });
     expect(window.startMs - startMs).toBeGreaterThan(140);
     expect(window.endMs - window.startMs).toBeCloseTo(timing.measureMs);
+  });
+
+  it('fixed work is measured from its first request to its last answer', async () => {
+    const finished: RequestRecord[] = [];
+    const { records, window } = await runFixedWork({
+      clients: 3,
+      limitMs: 5000,
+      signal: new AbortController().signal,
+      nextRequest: (_, turn) => (turn < 2 ? spec : undefined),
+      send: async (_, { scheduledAtMs = performance.now() }) => {
+        await sleep(finished.length === 0 ? 10 : 40);
+        const finishedAtMs = performance.now();
+        const record = { outcome: 'ok', scheduledAtMs, finishedAtMs, chunkAtMs: [finishedAtMs] };
+        finished.push(record as unknown as RequestRecord);
+        return finished.at(-1)!;
+      },
+    });
+    expect(records).toHaveLength(6);
+    const times = records.map(({ finishedAtMs }) => finishedAtMs);
+    expect(Math.max(...times)).toBeLessThan(window.endMs);
+    expect(window.endMs - Math.max(...times)).toBeLessThan(2);
+    expect(window.startMs).toBeLessThanOrEqual(
+      Math.min(...records.map(({ scheduledAtMs }) => scheduledAtMs)),
+    );
   });
 
   it('a stopped run shortens its window', async () => {

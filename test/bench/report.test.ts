@@ -1,10 +1,11 @@
 import { describe, expect, it } from 'vitest';
+import { namedResultsFiles, readResults, resultsFiles } from '../../bench/report/files.js';
 import { renderHtml } from '../../bench/report/html.js';
 import { orientedRatio, ratioRows, renderMarkdown } from '../../bench/report/markdown.js';
 import { formatMetric, formatNumber, metricInfo } from '../../bench/report/metrics.js';
 import { renderLinePlot } from '../../bench/report/plot.js';
 import { allPlots, averagePoints } from '../../bench/report/plots.js';
-import { mergeRuns } from '../../bench/report/results.js';
+import { mergeRuns, upgradeResults } from '../../bench/report/results.js';
 import { linearScale, logScale } from '../../bench/report/scales.js';
 import { renderTextTable, scenarioTable } from '../../bench/report/tables.js';
 import { type BuildThreads, mergeThreads } from '../../bench/report/threads.js';
@@ -22,6 +23,39 @@ describe('mergeRuns', () => {
     expect(merged).toHaveLength(runs.length);
     expect(merged).toContain(again);
     expect(merged).not.toContain(runs[0]);
+  });
+});
+
+describe('upgradeResults', () => {
+  const { runs, ...rest } = sampleResults();
+  const old = {
+    ...rest,
+    format: 1 as const,
+    runs: runs.filter(({ scenario }) => !/warm|-8$/.test(scenario)),
+  };
+
+  it('takes the shared prefixes of an old file for what they were, and says so', () => {
+    const upgraded = upgradeResults({ ...old, smoke: old.runs });
+    const text = renderMarkdown(upgraded, 'results/x.json', allPlots(upgraded));
+    expect(text).toContain('<a id="shared-prefix-200-warm-chairlift"></a>');
+    expect(text).not.toContain('<a id="shared-prefix-200-chairlift"></a>');
+    expect(text).toContain('- chairlift: measured when this scenario was called shared-prefix-200');
+    expect(text).not.toContain('goal-shared-prefix');
+    expect(text).toContain('Goals not measured here: shared-prefix-200.');
+    expect(upgraded.smoke!.map(({ scenario }) => scenario)).not.toContain('shared-prefix-200');
+  });
+
+  it('leaves a new file alone', () => {
+    const results = sampleResults();
+    expect(upgradeResults(results)).toEqual(results);
+    expect(renderMarkdown(results, 'results/x.json', [])).not.toMatch(/was called|not measured here/);
+  });
+
+  it.each([...resultsFiles(), ...namedResultsFiles()])('%s still renders', (file) => {
+    const results = readResults(file);
+    expect(results.format).toBe(2);
+    expect(renderMarkdown(results, 'results/x.json', allPlots(results))).not.toMatch(/undefined|NaN/);
+    expect(renderHtml(results)).toContain('</html>');
   });
 });
 
@@ -257,7 +291,8 @@ describe('selectScenarios', () => {
       'throughput',
       'single',
     ]);
-    expect(selectScenarios(['shared-prefix'])).toHaveLength(2);
+    expect(selectScenarios(['shared-prefix'])).toHaveLength(3);
+    expect(selectScenarios(['shared-prefix-200'])).toHaveLength(1);
     expect(selectScenarios(['all'])).toHaveLength(scenarios.length);
     expect(() => selectScenarios(['shared'])).not.toThrow();
     expect(() => selectScenarios(['nope'])).toThrow(/known: all, throughput/);

@@ -47,6 +47,10 @@ it('puts scenarios that share servers together, and each peer only where it belo
   expect(count('throughput', 'llama-server-default')).toBe(0);
   expect(count('throughput', 'serial')).toBe(3);
   expect(count('overload', 'serial')).toBe(1);
+  expect(count('shared-prefix-200', 'serial')).toBe(1);
+  expect(count('shared-prompts-8', 'serial')).toBe(0);
+  expect(count('shared-prefix-200', 'llama-server-unified')).toBe(1);
+  expect(count('sparse', 'llama-server-unified')).toBe(3);
   expect(expectedTotalSeconds(runs)).toBeLessThan(3600);
 });
 

@@ -1,5 +1,6 @@
 import { Random } from '../../../bench/load/random.js';
 import { quantileCurve } from '../../../bench/load/statistics.js';
+import { takesPart } from '../../../bench/peers/schedule.js';
 import { peerSpecs } from '../../../bench/peers/specs.js';
 import type { BenchResults, RunResult } from '../../../bench/report/results.js';
 import { scenarios } from '../../../bench/scenarios/index.js';
@@ -19,7 +20,7 @@ const speeds: Record<string, number> = {
 /** Complete results of a pretended comparison, to look at reports and to test them; the numbers mean nothing. */
 export function sampleResults(): BenchResults {
   return {
-    format: 1,
+    format: 2,
     createdAt: '2026-01-02T03:04:05.000Z',
     updatedAt: '2026-01-02T03:04:05.000Z',
     machine: {
@@ -48,10 +49,12 @@ export function sampleResults(): BenchResults {
       version: '',
       commands: [`${name} --model pretended.gguf`],
     })),
-    runs: peerSpecs.flatMap(({ name, scenarios: only }) =>
+    runs: peerSpecs.flatMap((peer) =>
       scenarios
-        .filter((scenario) => only === undefined || only.includes(scenario.name))
-        .flatMap((scenario) => seeds.map((seed) => sampleRun(name, scenario.name, scenario.headline, seed))),
+        .filter((scenario) => takesPart(peer, scenario, 0))
+        .flatMap((scenario) =>
+          seeds.map((seed) => sampleRun(peer.name, scenario.name, scenario.headline, seed)),
+        ),
     ),
     ceiling: [{ command: 'llama-batched-bench -npl 32', generatedTokensPerSecond: 437 }],
     overhead: {
