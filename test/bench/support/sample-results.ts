@@ -9,7 +9,7 @@ const seeds = [1, 2, 3];
 /** How fast each pretended server is, against the first. */
 const speeds: Record<string, number> = {
   chairlift: 1,
-  'chairlift-local': 0.95,
+  'chairlift-local': 0.85,
   'llama-server': 0.8,
   'llama-server-default': 0.75,
   'llama-server-unified': 0.7,
