@@ -52,40 +52,35 @@ type Features = [
 /** Measurements outside are a broken clock, not a decode call. */
 const shortestMs = 0.001;
 const longestMs = 1e7;
-/** Weight of a new measurement in the mean of its cell. */
-const forgetting = 0.1;
-/** Nothing makes a call faster than the machine is: one so much faster than its cell counts more. */
-const fasterFactor = 1.5;
-const fasterWeight = 0.5;
-/** A single call may look this many times slower than its cell at most: a scheduling hiccup is not a trend. */
-const outlierFactor = 4;
-/** So many calls in a row that are off by this factor, all the same way, are no hiccup: the whole machine changed. */
+/** Of each shape. The typical one is their median: what disturbs fewer than half of them leaves no trace. */
+const callsKept = 5;
+/** So many calls in a row, of whatever shapes, that are off by this factor, all the same way: the machine changed. */
 const shiftCalls = 3;
-const shiftFactor = 3;
+const shiftFactor = 1.4;
 const ticksPerFit = 16;
 const fitSweeps = 40;
 /** How strongly a fit clings to the coefficients before it, in cells. */
 const priorWeight = 0.02;
 
-interface Cell {
-  features: Features;
-  measuredMs: number;
-  count: number;
+interface Call {
+  work: TickWork;
+  ms: number;
 }
 
 /**
  * How long a decode call takes, for one number of threads:
  * `perPassMs * passes + perTokenMs * tokens + perSampledRowMs * sampledRows + perAttendedTokenMs * attendedTokens
  * + perLeftoverTokenMs * leftoverTokens`.
- * Measurements are averaged per shape of call, and the line is fitted through the cells: a long stretch of one shape
- * updates its own cell and does not wash out what is known of the others, as plain exponential forgetting would.
+ * The latest calls of each shape are kept, and the line is fitted through the typical one of each: a long stretch of
+ * one shape does not wash out what is known of the others, as plain exponential forgetting would.
  */
 export class CostModel {
-  private readonly cells = new Map<number, Cell>();
+  /** The latest calls of each shape, the oldest first. */
+  private readonly cells = new Map<number, Call[]>();
   private fitted: CostCoefficients;
   private measurements = 0;
-  /** Calls in a row that were far slower (positive) or far faster (negative) than their cells. */
-  private shifts = 0;
+  /** How many times longer the latest calls took than what was typical for their shapes. */
+  private slowdowns: number[] = [];
   private relativeErrorMean = 0;
 
   constructor(start: CostCoefficients = unmeasuredCost) {
@@ -112,56 +107,50 @@ export class CostModel {
     );
   }
 
-  /** How long calls of exactly this shape took lately; null: none was seen. */
-  measuredMs(work: TickWork): number | null {
-    return this.cells.get(cellKey(work))?.measuredMs ?? null;
+  /** The latest calls of this shape, each scaled to this work by the line, ascending. */
+  recentMs(work: TickWork): number[] {
+    const predictedMs = this.predictMs(work);
+    return this.byCost(this.cells.get(cellKey(work)) ?? []).map(({ ratio }) => ratio * predictedMs);
   }
 
-  observe(work: TickWork, measuredMs: number): void {
-    if (!(measuredMs >= shortestMs && measuredMs <= longestMs)) return;
+  /** @returns whether the whole machine became slower or faster for this number of threads */
+  observe(work: TickWork, measuredMs: number): boolean {
+    if (!(measuredMs >= shortestMs && measuredMs <= longestMs)) return false;
     const error = Math.abs(this.predictMs(work) - measuredMs) / measuredMs;
     this.relativeErrorMean +=
       (Math.min(error, 1) - this.relativeErrorMean) * (this.measurements === 0 ? 1 : 0.02);
     this.measurements += 1;
-    this.followTheMachine(work, measuredMs);
+    const changed = this.followTheMachine(work, measuredMs);
     this.remember(work, measuredMs);
     if (this.measurements < ticksPerFit || this.measurements % ticksPerFit === 0) this.fit();
+    return changed;
   }
 
-  /** Other work on the same cores makes every call several times slower, and its end every call faster. */
-  private followTheMachine(work: TickWork, measuredMs: number): void {
-    const expectedMs = this.measuredMs(work);
-    if (expectedMs === null) return;
-    const ratio = measuredMs / expectedMs;
-    const direction = ratio >= shiftFactor ? 1 : ratio <= 1 / shiftFactor ? -1 : 0;
-    this.shifts =
-      direction !== 0 && Math.sign(this.shifts) === direction ? this.shifts + direction : direction;
-    if (Math.abs(this.shifts) < shiftCalls) return;
-    this.shifts = 0;
-    this.scaleCells(shiftFactor ** direction);
+  /** Other work on the same cores makes every call slower, and its end every call faster. */
+  private followTheMachine(work: TickWork, measuredMs: number): boolean {
+    const expectedMs = median(this.recentMs(work));
+    if (expectedMs === undefined) return false;
+    this.slowdowns = [...this.slowdowns, measuredMs / expectedMs].slice(-shiftCalls);
+    const ascending = [...this.slowdowns].sort((left, right) => left - right);
+    const isSlower = ascending[0]! >= shiftFactor;
+    const isFaster = ascending.at(-1)! <= 1 / shiftFactor;
+    if (ascending.length < shiftCalls || !(isSlower || isFaster)) return false;
+    this.slowdowns = [];
+    for (const calls of this.cells.values()) for (const call of calls) call.ms *= median(ascending)!;
+    return true;
   }
 
-  private scaleCells(factor: number): void {
-    for (const cell of this.cells.values()) cell.measuredMs *= factor;
-  }
-
-  private remember(work: TickWork, measuredMs: number): void {
+  private remember(work: TickWork, ms: number): void {
     const key = cellKey(work);
-    const features = featuresOf(work);
-    const cell = this.cells.get(key);
-    if (!cell) {
-      this.cells.set(key, { features, measuredMs, count: 1 });
-      return;
-    }
-    cell.count += 1;
-    const isFaster = measuredMs * fasterFactor < cell.measuredMs;
-    const isSlower = measuredMs > fasterFactor * cell.measuredMs;
-    // Two calls do not make a mean: a hiccup in the second must not condemn the shape.
-    const weight = isSlower ? forgetting : Math.max(isFaster ? fasterWeight : forgetting, 1 / cell.count);
-    cell.measuredMs += weight * (Math.min(measuredMs, outlierFactor * cell.measuredMs) - cell.measuredMs);
-    cell.features.forEach((value, index) => {
-      cell.features[index] = value + weight * (features[index]! - value);
-    });
+    const calls = this.cells.get(key) ?? [];
+    this.cells.set(key, [...calls, { work, ms }].slice(-callsKept));
+  }
+
+  /** Ascending by how many times longer each took than the line says. */
+  private byCost(calls: readonly Call[]): { call: Call; ratio: number }[] {
+    return calls
+      .map((call) => ({ call, ratio: call.ms / this.predictMs(call.work) }))
+      .sort((left, right) => left.ratio - right.ratio);
   }
 
   /** Least squares of relative errors under bounds, by projected Gauss-Seidel. */
@@ -188,8 +177,9 @@ export class CostModel {
   private normalEquations(): { matrix: number[][]; target: number[] } {
     const matrix = names.map(() => names.map(() => 0));
     const target = names.map(() => 0);
-    for (const { features, measuredMs } of this.cells.values()) {
-      const scaled = features.map((value) => value / measuredMs);
+    for (const calls of this.cells.values()) {
+      const { work, ms } = median(this.byCost(calls))!.call;
+      const scaled = featuresOf(work).map((value) => value / ms);
       for (let row = 0; row < names.length; row += 1) {
         target[row]! += scaled[row]!;
         for (let column = 0; column < names.length; column += 1) {
@@ -218,6 +208,11 @@ function bounded(coefficients: CostCoefficients): CostCoefficients {
   return coefficientsFrom(
     names.map((name) => Math.min(highest[name], Math.max(lowest[name], coefficients[name]))),
   );
+}
+
+/** The lower one of an even number; undefined: of none. */
+export function median<T>(ascending: readonly T[]): T | undefined {
+  return ascending[(ascending.length - 1) >> 1];
 }
 
 /** Shapes that behave alike: rows, other tokens and attention by powers of two, passes exactly up to 4, leftovers or none. */

@@ -1,25 +1,29 @@
-import { type CostCoefficients, CostModel, cellKey } from './cost-model.js';
+import { type CostCoefficients, CostModel, cellKey, median } from './cost-model.js';
 import type { TickWork } from './tick-work.js';
 
 /** The machine may have changed: this share of all time may go into trying what looks slower. */
 const trialShare = 0.02;
-/** Calls of the same shape; twice as many after every failed trial in a row, at most 2 ** longestBackoff times as many. */
-const minimumCallsBetweenTrials = 32;
-const longestBackoff = 3;
-/** A choice that a shape has never seen is tried after so few calls, unless it looks this much slower. */
-const callsBeforeFirstTrial = 2;
-const hopelessFactor = 1.5;
+/** A choice that a shape has not used for so many of its calls is tried, however slow it was. */
+const longestPauseCalls = 200;
+/** So is one that no shape has used for so many calls; twice as many after every failed trial in a row. */
+const pauseCalls = 4;
+/** Fewer calls may all have been disturbed: the line through other shapes may know better. */
+const callsToKnow = 3;
 
 interface Choice {
   threads: number;
   model: CostModel;
+  /** Calls of all shapes since it was used. */
+  idleCalls: number;
+  /** Trials in a row that were slower than the best, since the machine changed. */
+  failures: number;
 }
 
 /** The calls of one shape (a cell of the cost model). */
 interface ShapeUse {
   calls: number;
-  /** `calls` when a choice was last used, and how often in a row it was slower than the best then. */
-  lastUse: Map<Choice, { call: number; failures: number }>;
+  /** `calls` when a choice was last used. */
+  lastUse: Map<Choice, number>;
 }
 
 /**
@@ -34,7 +38,12 @@ export class TickCosts {
 
   /** @param threadChoices numbers of threads a tick may use, at least one */
   constructor(threadChoices: readonly number[]) {
-    this.choices = threadChoices.map((threads) => ({ threads, model: new CostModel() }));
+    this.choices = threadChoices.map((threads) => ({
+      threads,
+      model: new CostModel(),
+      idleCalls: 0,
+      failures: 0,
+    }));
   }
 
   model(threads: number): CostModel {
@@ -56,11 +65,7 @@ export class TickCosts {
   /** The number of threads for a call, now and then one that may have become better. */
   chooseThreads(work: TickWork): number {
     const best = this.best(work);
-    const bestMs = estimateMs(best, work);
-    const use = this.useOf(work);
-    const tried = this.choices.find(
-      (choice) => choice !== best && this.isWorthTrying(use, choice, estimateMs(choice, work), bestMs),
-    );
+    const tried = this.choices.find((choice) => choice !== best && this.isWorthTrying(work, choice, best));
     return (tried ?? best).threads;
   }
 
@@ -72,15 +77,16 @@ export class TickCosts {
   /** A call of a tick. */
   observe(work: TickWork, threads: number, measuredMs: number): void {
     const choice = this.choiceOf(threads);
-    const use = this.useOf(work);
-    use.calls += 1;
-    this.trialBudgetMs += trialShare * measuredMs;
     const best = this.best(work);
     const lossMs = choice === best ? 0 : Math.max(0, measuredMs - estimateMs(best, work));
-    this.trialBudgetMs -= lossMs;
-    const failures = lossMs === 0 ? 0 : (use.lastUse.get(choice)?.failures ?? 0) + 1;
-    use.lastUse.set(choice, { call: use.calls, failures });
-    choice.model.observe(work, measuredMs);
+    this.trialBudgetMs += trialShare * measuredMs - lossMs;
+    const use = this.useOf(work);
+    use.calls += 1;
+    use.lastUse.set(choice, use.calls);
+    for (const each of this.choices) each.idleCalls += 1;
+    choice.idleCalls = 0;
+    if (choice !== best) choice.failures = lossMs === 0 ? 0 : choice.failures + 1;
+    if (choice.model.observe(work, measuredMs)) choice.failures = 0;
   }
 
   /** The model of the choice that is fastest for a call like this. */
@@ -94,13 +100,16 @@ export class TickCosts {
     );
   }
 
-  private isWorthTrying(use: ShapeUse, choice: Choice, estimatedMs: number, bestMs: number): boolean {
-    if (this.trialBudgetMs < estimatedMs - bestMs) return false;
-    const last = use.lastUse.get(choice);
-    if (!last && use.calls >= callsBeforeFirstTrial && estimatedMs <= hopelessFactor * bestMs) return true;
-    const { call, failures } = last ?? { call: 0, failures: 0 };
-    const pauseCalls = minimumCallsBetweenTrials * 2 ** Math.min(failures, longestBackoff);
-    return use.calls - call >= pauseCalls;
+  /** Going by the quickest of its latest calls: others may have been disturbed. */
+  private isWorthTrying(work: TickWork, choice: Choice, best: Choice): boolean {
+    const bestMs = estimateMs(best, work);
+    const lossMs = leastMs(choice, work) - bestMs;
+    if (this.trialBudgetMs < Math.min(lossMs, bestMs)) return false;
+    if (choice.idleCalls >= pauseCalls * 2 ** choice.failures) return true;
+    const { calls, lastUse } = this.useOf(work);
+    const idleCalls = calls - (lastUse.get(choice) ?? 0);
+    if (idleCalls === 0) return false;
+    return idleCalls >= longestPauseCalls || lossMs <= trialShare * idleCalls * bestMs;
   }
 
   private useOf(work: TickWork): ShapeUse {
@@ -120,5 +129,10 @@ export class TickCosts {
 }
 
 function estimateMs({ model }: Choice, work: TickWork): number {
-  return model.measuredMs(work) ?? model.predictMs(work);
+  return median(model.recentMs(work)) ?? model.predictMs(work);
+}
+
+function leastMs({ model }: Choice, work: TickWork): number {
+  const recentMs = model.recentMs(work);
+  return recentMs.length < callsToKnow ? Math.min(model.predictMs(work), ...recentMs) : recentMs[0]!;
 }
