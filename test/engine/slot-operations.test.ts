@@ -24,6 +24,7 @@ beforeAll(async () => {
     endTokens: new Set(),
     reusePrefixes: true,
     snapshots: { store, limitBytes: 1e9 },
+    samplesOneByOne: false,
   });
   for (let slot = 0; slot < 4; slot += 1) engine.openSampler(slot, greedySampling, new Uint32Array(0));
 });

@@ -11,6 +11,7 @@ import {
   topCandidates,
 } from './native-context.js';
 import { probeSlots } from './probe-slots.js';
+import { Samplers } from './samplers.js';
 import { SlotOperations } from './slot-operations.js';
 import type { SnapshotStore } from './snapshot-store.js';
 
@@ -41,7 +42,7 @@ export class LlamaEngine implements Engine {
   private readonly createSampler: () => NativeSampler;
   private readonly operations: SlotOperations;
   private readonly snapshots: SnapshotStore | null;
-  private readonly samplers = new Map<number, NativeSampler>();
+  private readonly samplers: Samplers;
 
   /**
    * @param context created with one sequence per slot and `batchSize` as the tick's token limit
@@ -55,13 +56,15 @@ export class LlamaEngine implements Engine {
       endTokens: ReadonlySet<number>;
       reusePrefixes: boolean;
       snapshots: { store: SnapshotStore; limitBytes: number } | null;
+      /** Whether libuv's pool has one thread, so that no two rows are sampled at once. */
+      samplesOneByOne: boolean;
     },
   ): Promise<LlamaEngine> {
     const store = options.snapshots?.store ?? null;
     const opened = openNativeContext(model, context);
     const shape = { contextTokens: context.contextSize, batchTokens: context.batchSize };
     const probed = await probeSlots(opened.native, shape, store);
-    return new LlamaEngine(opened, context, options.endTokens, store, {
+    return new LlamaEngine(opened, context, options, store, {
       reusePrefixes: options.reusePrefixes && probed.canForgetTails,
       snapshotBytes: probed.canSave ? options.snapshots!.limitBytes : 0,
       ...(probed.canSave ? { snapshotBytesPerToken: probed.bytesPerToken } : {}),
@@ -72,11 +75,12 @@ export class LlamaEngine implements Engine {
   private constructor(
     { native, createSampler }: ReturnType<typeof openNativeContext>,
     context: LlamaContext,
-    endTokens: ReadonlySet<number>,
+    { endTokens, samplesOneByOne }: { endTokens: ReadonlySet<number>; samplesOneByOne: boolean },
     snapshots: SnapshotStore | null,
     slotAbilities: SlotAbilities,
   ) {
     this.slotAbilities = slotAbilities;
+    this.samplers = new Samplers(createSampler, samplesOneByOne);
     this.context = context;
     this.native = native;
     this.createSampler = createSampler;
@@ -94,16 +98,14 @@ export class LlamaEngine implements Engine {
     prompt: Uint32Array,
     generatedTokens = 0,
   ): void {
-    const sampler = this.createSampler();
     const penalized =
       sampling.repetitionPenalty === 1 ? prompt.subarray(prompt.length - generatedTokens) : prompt;
-    sampler.applyConfig(samplerConfig(sampling, penalized, this.endTokens, this.contextTokens));
-    this.samplers.set(sequenceId, sampler);
+    const config = samplerConfig(sampling, penalized, this.endTokens, this.contextTokens);
+    this.samplers.open(sequenceId, sampling, config);
   }
 
   closeSampler(sequenceId: number): void {
-    this.samplers.get(sequenceId)?.dispose();
-    this.samplers.delete(sequenceId);
+    this.samplers.close(sequenceId);
   }
 
   slotTokens(slot: number): number {
@@ -168,7 +170,7 @@ export class LlamaEngine implements Engine {
   }
 
   async close(): Promise<void> {
-    for (const sequenceId of [...this.samplers.keys()]) this.closeSampler(sequenceId);
+    this.samplers.closeAll();
     await this.context.dispose();
     this.snapshots?.close();
   }
@@ -200,7 +202,6 @@ export class LlamaEngine implements Engine {
     const samplingErrors = new Map<number, string>();
     const sampling = sampledRows.map(async ({ rowIndex, batchIndex, sequenceId }) => {
       const sampler = this.samplers.get(sequenceId);
-      if (!sampler) throw new Error(`sequence ${sequenceId} has no sampler`);
       sampledTokens[rowIndex] = await this.native.sampleToken(batchIndex, sampler);
     });
     (await Promise.allSettled(sampling)).forEach((settled, index) => {

@@ -64,6 +64,7 @@ export async function loadLlamaRuntime(options: LlamaRuntimeOptions): Promise<Mo
     // A sliding window has dropped what a cut tail would need again.
     reusePrefixes: windowTokens >= contextTokens,
     snapshots,
+    samplesOneByOne: process.env.UV_THREADPOOL_SIZE === '1',
   });
   return {
     engine,
