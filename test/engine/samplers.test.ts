@@ -1,6 +1,10 @@
 import type { LlamaContext } from 'node-llama-cpp';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { type NativeContext, openNativeContext, samplerConfig } from '../../src/engine/llama/native-context.js';
+import {
+  type NativeContext,
+  openNativeContext,
+  samplerConfig,
+} from '../../src/engine/llama/native-context.js';
 import { Samplers } from '../../src/engine/llama/samplers.js';
 import { greedySampling, type SamplingParameters } from '../../src/engine/sampling-parameters.js';
 import { tinyModelPath } from '../support/models.js';
