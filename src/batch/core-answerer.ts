@@ -45,15 +45,16 @@ export class CoreAnswerer implements LineAnswerer {
   ): Promise<LineAnswer | null> {
     const { core } = this.context;
     core.assertAccepting();
-    const parsed = await generationEndpoints[endpoint](this.context, body);
-    if (parsed.options.stream) throw unsupported('stream', 'stream must be false in a batch, got true');
+    const { options, shape, tokenize } = generationEndpoints[endpoint](this.context, body);
+    if (options.stream) throw unsupported('stream', 'stream must be false in a batch, got true');
     const terms = {
       tenant,
       priorityClass: 'batch',
       queueTimeoutMs: null,
       requestTimeoutMs: null,
     } as const;
-    const answer = await answerWhole(core, parsed, terms, stop);
+    const prepared = { options, shape, prompts: await tokenize() };
+    const answer = await answerWhole(core, prepared, terms, stop);
     if (answer === null) return null;
     const { prompt_tokens, completion_tokens, prompt_tokens_details } = answer.usage;
     const tokens = [prompt_tokens, prompt_tokens_details.cached_tokens, completion_tokens] as const;

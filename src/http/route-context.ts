@@ -1,5 +1,6 @@
 import type { ServiceMetrics } from '../metrics/service-metrics.js';
 import type { GenerationEvent, ServingCore } from '../serving/serving-core.js';
+import type { ArrivalOrder } from './generation/arrival-order.js';
 import type { HttpConfig } from './http-config.js';
 
 /** What it takes to read and answer a body that asks for text, from a client or from a line of a batch job. */
@@ -14,6 +15,7 @@ export interface RouteContext {
   config: HttpConfig;
   metrics: ServiceMetrics;
   overflow: OverflowView;
+  arrivals: ArrivalOrder;
 }
 
 /** What the HTTP layer shows of the overflow. */

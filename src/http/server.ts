@@ -8,6 +8,7 @@ import type { ServiceMetrics } from '../metrics/service-metrics.js';
 import type { ServingCore } from '../serving/serving-core.js';
 import { Authentication } from './authentication.js';
 import { answerClientError, ErrorReplies } from './error-replies.js';
+import { ArrivalOrder } from './generation/arrival-order.js';
 import type { HttpConfig } from './http-config.js';
 import { acceptJsonBodies } from './json-body.js';
 import { KnownRoutes } from './known-routes.js';
@@ -79,7 +80,7 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
   logResponses(server);
   server.setErrorHandler((error, request, reply) => errorReplies.send(error, request, reply));
   routes.refuseTheRest(server);
-  addRoutes(server, { core, config, metrics, overflow }, options);
+  addRoutes(server, { core, config, metrics, overflow, arrivals: new ArrivalOrder() }, options);
   return server;
 }
 

@@ -1,11 +1,11 @@
 import { createHash, randomBytes } from 'node:crypto';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { PriorityClass } from '../../../scheduler/index.js';
-import type { GenerationRequest, ModelDescription, ServingCore } from '../../serving/serving-core.js';
+import type { GenerationRequest, ModelDescription, Prompt, ServingCore } from '../../serving/serving-core.js';
 import type { RouteContext } from '../route-context.js';
 import type { AnswerIdentity, AnswerShape } from './answer-shape.js';
 import { collectAnswer } from './collect-answer.js';
-import type { ParsedGeneration } from './generation-endpoints.js';
+import type { ReadGeneration } from './generation-endpoints.js';
 import type { Presentation } from './presentation.js';
 import { streamAnswer, streamLimits } from './stream-answer.js';
 import type { Usage } from './usage.js';
@@ -25,14 +25,36 @@ export interface GenerationTerms {
   requestTimeoutMs: number | null;
 }
 
-/** Submits a validated request and answers it, whole or as a stream. The same for chat and completions. */
+/** A request that only has to be submitted. */
+export interface PreparedGeneration extends Pick<ReadGeneration, 'options' | 'shape'> {
+  prompts: readonly Prompt[];
+}
+
+/** Submits a request when its turn has come and answers it, whole or as a stream. The same for chat and completions. */
 export async function answerRequest(
+  context: RouteContext,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { options, shape, tokenize }: ReadGeneration,
+): Promise<unknown> {
+  const turn = context.arrivals.enter(request.tenant, options.priorityClass);
+  try {
+    const prompts = await tokenize();
+    await turn.come;
+    // Not awaited here: once it is submitted, the next one may come.
+    return answerPrepared(context, request, reply, { options, shape, prompts });
+  } finally {
+    turn.leave();
+  }
+}
+
+async function answerPrepared(
   { core, config }: RouteContext,
   request: FastifyRequest,
   reply: FastifyReply,
-  parsed: ParsedGeneration,
+  prepared: PreparedGeneration,
 ): Promise<unknown> {
-  const { options, shape } = parsed;
+  const { options, shape } = prepared;
   const { queueTimeoutMs, requestTimeoutMs } = config;
   const terms = {
     tenant: request.tenant,
@@ -44,7 +66,7 @@ export async function answerRequest(
     const left = new AbortController();
     reply.raw.once('close', () => left.abort());
     if (reply.raw.destroyed) left.abort();
-    const answer = await answerWhole(core, parsed, terms, left.signal);
+    const answer = await answerWhole(core, prepared, terms, left.signal);
     return answer === null ? reply.hijack() : answer.body;
   }
   const identity = newIdentity(shape, core.model);
@@ -54,7 +76,7 @@ export async function answerRequest(
   await streamAnswer(reply.raw, {
     core,
     request: {
-      ...generationRequest(identity.id, parsed, terms),
+      ...generationRequest(identity.id, prepared, terms),
       presentation: JSON.stringify(presentation),
       resumable: request.headers[resumableHeader] === 'true',
     },
@@ -74,20 +96,20 @@ export async function answerRequest(
  */
 export async function answerWhole(
   core: ServingCore,
-  parsed: ParsedGeneration,
+  prepared: PreparedGeneration,
   terms: GenerationTerms,
   left: AbortSignal,
 ): Promise<{ body: object; usage: Usage } | null> {
-  const identity = newIdentity(parsed.shape, core.model);
-  const request = generationRequest(identity.id, parsed, terms);
+  const identity = newIdentity(prepared.shape, core.model);
+  const request = generationRequest(identity.id, prepared, terms);
   const answer = await collectAnswer(core, request, terms.requestTimeoutMs, left);
   if (answer === null) return null;
-  return { body: parsed.shape.answer(identity, answer.choices, answer.usage), usage: answer.usage };
+  return { body: prepared.shape.answer(identity, answer.choices, answer.usage), usage: answer.usage };
 }
 
 function generationRequest(
   id: string,
-  { prompts, options }: ParsedGeneration,
+  { prompts, options }: PreparedGeneration,
   { tenant, priorityClass, queueTimeoutMs }: GenerationTerms,
 ): GenerationRequest {
   const { choicesPerPrompt, maxTokens, sampling, stopStrings, cacheSalt } = options;

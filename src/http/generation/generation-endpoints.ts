@@ -13,11 +13,15 @@ import { chatShape } from './chat-shape.js';
 import { completionShape } from './completion-shape.js';
 import { prepareLocatedPrompt, preparePrompt, vocabularySizeOf } from './prepare-prompt.js';
 
-/** A body that passed every check, tokenised where there is a tokenizer. */
-export interface ParsedGeneration {
-  prompts: readonly Prompt[];
+/** A body whose every field passed its check. */
+export interface ReadGeneration {
   options: GenerationOptions;
   shape: AnswerShape;
+  /**
+   * Its prompts, tokenised where there is a tokenizer.
+   * @throws (or rejects with) ServiceError of a prompt that does not fit
+   */
+  tokenize(): readonly Prompt[] | Promise<readonly Prompt[]>;
 }
 
 /**
@@ -25,34 +29,32 @@ export interface ParsedGeneration {
  * @throws ServiceError that names field, value and limit
  */
 export const generationEndpoints = {
-  '/v1/chat/completions': parseChat,
-  '/v1/completions': parseCompletion,
-} as const satisfies Record<
-  string,
-  (context: GenerationContext, body: JsonObject) => Promise<ParsedGeneration>
->;
+  '/v1/chat/completions': readChat,
+  '/v1/completions': readCompletion,
+} as const satisfies Record<string, (context: GenerationContext, body: JsonObject) => ReadGeneration>;
 
 export type GenerationEndpoint = keyof typeof generationEndpoints;
 
-async function parseChat(context: GenerationContext, body: JsonObject): Promise<ParsedGeneration> {
+function readChat(context: GenerationContext, body: JsonObject): ReadGeneration {
   const { core } = context;
   requireModel(body, core.model.id);
   refuseUnsupportedInChat(body);
   const options = parseGenerationOptions(body, vocabularySizeOf(core));
   requireRoomForChoices(context, 1, options.choicesPerPrompt);
   const messages = parseMessages(body);
-  const prompt = preparePrompt(core, { messages }, options.maxTokens);
-  return { prompts: [prompt], options, shape: chatShape };
+  const tokenize = () => [preparePrompt(core, { messages }, options.maxTokens)];
+  return { options, shape: chatShape, tokenize };
 }
 
-async function parseCompletion(context: GenerationContext, body: JsonObject): Promise<ParsedGeneration> {
+function readCompletion(context: GenerationContext, body: JsonObject): ReadGeneration {
   const { core } = context;
   requireModel(body, core.model.id);
   refuseUnsupportedInCompletions(body);
   const options = parseGenerationOptions(body, vocabularySizeOf(core));
   const located = parsePrompts(body);
   requireRoomForChoices(context, located.length, options.choicesPerPrompt);
-  return { prompts: await preparePrompts(context, located, options), options, shape: completionShape };
+  const tokenize = () => preparePrompts(context, located, options);
+  return { options, shape: completionShape, tokenize };
 }
 
 /** Lets running generations have the event loop between prompts. */

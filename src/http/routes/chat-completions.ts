@@ -11,7 +11,7 @@ const path = '/v1/chat/completions';
 export function addChatCompletions(server: FastifyInstance, context: RouteContext): void {
   server.post(path, { schema: chatCompletionsDocument }, async (request, reply) => {
     context.core.assertAccepting();
-    const parsed = await generationEndpoints[path](context, readBody(request.body));
-    return answerRequest(context, request, reply, parsed);
+    const read = generationEndpoints[path](context, readBody(request.body));
+    return answerRequest(context, request, reply, read);
   });
 }
