@@ -10,7 +10,7 @@ export interface Newcomer {
   choices: number;
   /** Longest wait for which the line of this process is good enough; infinite: any. */
   targetWaitMs: number;
-  /** Requests of the same tenant that this process has put into the store and that still wait there. */
+  /** Requests of the same tenant that this process has put into the store and that have yet to come into a line. */
   queuedOfTenant: number;
 }
 
@@ -60,12 +60,11 @@ export class OverflowPolicy {
   /**
    * How many jobs to take from the store now: one for every slot that nobody in line will get, and every second
    * slot while both wait.
-   * @param arriving jobs already taken that are not in the line yet
    */
-  pulls(line: Pick<LineView, 'freeSlots' | 'waiting'>, arriving: number): number {
-    const spare = line.freeSlots - line.waiting - arriving;
+  pulls(line: Pick<LineView, 'freeSlots' | 'waiting'>): number {
+    const spare = line.freeSlots - line.waiting;
     if (spare > 0) return spare;
-    return arriving === 0 && this.freedSlots >= turns ? 1 : 0;
+    return this.freedSlots >= turns ? 1 : 0;
   }
 
   pulled(): void {

@@ -34,7 +34,7 @@ export class Drain {
   private readonly options: DrainOptions;
   private readonly running = new Map<string, RunningJob>();
   private readonly timer: NodeJS.Timeout;
-  private arriving = 0;
+  private bringing: TakenJob | null = null;
   private pulling = false;
   private pullAgain = false;
   private restUntilMs = 0;
@@ -46,16 +46,17 @@ export class Drain {
     this.timer = setInterval(() => this.wake(), lookAgainMs).unref();
   }
 
+  /** Whether a request of this tenant has left the store for the line and is not there yet. */
+  brings(tenant: string): boolean {
+    return this.bringing?.request.tenant === tenant;
+  }
+
   /** There may be room, or work. */
   wake(): void {
     this.pullAgain = true;
     if (this.pulling || this.stopping) return;
     this.pulling = true;
-    this.pull()
-      .catch((error) => this.options.onFault('jobs could not be taken from the overflow', error))
-      .finally(() => {
-        this.pulling = false;
-      });
+    this.pull().catch((error) => this.options.onFault('jobs could not be taken from the overflow', error));
   }
 
   /** Takes no more; what runs goes on, and what is cut off from now on goes back to the store. */
@@ -65,30 +66,41 @@ export class Drain {
   }
 
   private async pull(): Promise<void> {
-    const { policy, store, line } = this.options;
-    while (this.pullAgain) {
-      this.pullAgain = false;
-      while (!this.stopping && Date.now() >= this.restUntilMs && policy.pulls(line(), this.arriving) > 0) {
-        const job = await store.take();
-        if (job === null) break;
-        policy.pulled();
-        this.start(job);
+    const { policy, store } = this.options;
+    try {
+      while (this.pullAgain) {
+        this.pullAgain = false;
+        while (this.hasRoom()) {
+          const job = await store.take();
+          if (job === null) break;
+          policy.pulled();
+          await this.bring(job);
+        }
       }
+    } finally {
+      this.pulling = false;
     }
   }
 
-  private start(job: TakenJob): void {
+  private hasRoom(): boolean {
+    const { policy, line } = this.options;
+    return !this.stopping && Date.now() >= this.restUntilMs && policy.pulls(line()) > 0;
+  }
+
+  /**
+   * One after the other: who was taken first comes into the line first, and nobody is taken while it is open whether
+   * the one before goes back.
+   */
+  private async bring(job: TakenJob): Promise<void> {
     if (this.stopping) {
       job.putBack();
       return;
     }
-    this.arriving += 1;
-    this.run(job)
-      .catch((error) => this.options.onFault(`job ${job.request.id} could not be started`, error))
-      .finally(() => {
-        this.arriving -= 1;
-        this.wake();
-      });
+    this.bringing = job;
+    await this.run(job).catch((error) =>
+      this.options.onFault(`job ${job.request.id} could not be started`, error),
+    );
+    this.bringing = null;
   }
 
   private async run(job: TakenJob): Promise<void> {

@@ -13,11 +13,19 @@ interface Entry extends OverflowJob {
 /** The overflow of a process that has no Redis: bounded, in the same order, gone with the process. */
 export class MemoryStore implements OverflowStore {
   readonly redis = 'not configured';
+  readonly elsewhere = 0;
   onWork: () => void = () => {};
   private readonly waiting = new OverflowQueue<Entry>();
   /** Jobs being run, until they finish. */
   private readonly taken = new Map<string, TakenJob>();
-  private readonly options: { maxOverflow: number; retryAfterSeconds: (queued: number) => number };
+  /** Of these, whoever took them has yet to begin with: they still wait. */
+  private readonly unbegun = new Set<TakenJob>();
+  private readonly options: {
+    maxOverflow: number;
+    retryAfterSeconds: (queued: number) => number;
+    /** A deadline passed while its request waited. */
+    onExpired: () => void;
+  };
   private readonly sweeper: NodeJS.Timeout;
 
   constructor(options: MemoryStore['options']) {
@@ -32,6 +40,7 @@ export class MemoryStore implements OverflowStore {
   queuedOf(tenant: string): number {
     let count = 0;
     for (const [, { item }] of this.waiting.entries()) if (item.request.tenant === tenant) count += 1;
+    for (const { request } of this.unbegun) if (request.tenant === tenant) count += 1;
     return count;
   }
 
@@ -52,8 +61,9 @@ export class MemoryStore implements OverflowStore {
   cancel(requestId: string): void {
     this.waiting.delete(requestId);
     const job = this.taken.get(requestId);
-    this.taken.delete(requestId);
-    job?.onStop();
+    if (!job) return;
+    this.letGo(job);
+    job.onStop();
   }
 
   async take(): Promise<TakenJob | null> {
@@ -92,17 +102,27 @@ export class MemoryStore implements OverflowStore {
       arrivedAtMs,
       deadlineAtMs,
       onStop() {},
-      begin: async (): Promise<GenerationRequest> => request,
+      begin: async (): Promise<GenerationRequest> => {
+        this.unbegun.delete(job);
+        return request;
+      },
       deliver: listener,
       finish: () => {
-        this.taken.delete(request.id);
+        this.letGo(job);
       },
       putBack: () => {
-        if (this.taken.delete(request.id)) this.waiting.add(request.id, place, entry);
+        if (this.letGo(job)) this.waiting.add(request.id, place, entry);
       },
     };
     this.taken.set(request.id, job);
+    this.unbegun.add(job);
     return job;
+  }
+
+  /** @returns whether it was still being run */
+  private letGo(job: TakenJob): boolean {
+    this.unbegun.delete(job);
+    return this.taken.delete(job.request.id);
   }
 
   private dropExpired(): void {
@@ -111,6 +131,7 @@ export class MemoryStore implements OverflowStore {
       const { deadlineAtMs, listener } = item;
       if (deadlineAtMs === null || deadlineAtMs > nowMs) continue;
       this.waiting.delete(id);
+      this.options.onExpired();
       listener(endingOf('expired'));
     }
   }

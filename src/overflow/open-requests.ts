@@ -18,6 +18,8 @@ export interface OpenRequest {
   state: 'queued' | 'elsewhere' | 'here';
   /** The client has had some of the answer: the deadline, which is for its beginning, is over. */
   hasText: boolean;
+  /** Number of the last attempt that is known to be over without an answer. */
+  endedAttempt: number;
   expiry: NodeJS.Timeout | null;
   /** Puts the job back into Redis should that have lost it; null: it is on its way for the first time. */
   restore: (() => Promise<unknown>) | null;
@@ -38,15 +40,25 @@ export class OpenRequests {
   private readonly pendingCancels = new Set<string>();
   private readonly auditor: NodeJS.Timeout;
   private queuedCount = 0;
+  /** Settled once Redis has back what it lost while it was away; what came later must not go there before. */
+  restored = Promise.resolve();
 
   constructor(options: OpenRequestsOptions) {
     this.options = options;
-    options.link.onUp(() => void this.audit());
+    options.link.onUp(() => {
+      this.restored = this.restoreLost();
+      void this.restored.then(() => this.audit());
+    });
     this.auditor = setInterval(() => void this.audit(), auditMs).unref();
   }
 
   get queued(): number {
     return this.queuedCount;
+  }
+
+  /** Requests that another process computes. */
+  get elsewhere(): number {
+    return [...this.requests.values()].filter(({ state }) => state === 'elsewhere').length;
   }
 
   queuedOf(tenant: string): number {
@@ -69,13 +81,15 @@ export class OpenRequests {
         listener(event);
       },
       afterId: null,
-      onBegun: () => this.begun(opened, 'elsewhere'),
+      onBegun: () => {
+        if (reader.attempt > opened.endedAttempt) this.begun(opened, 'elsewhere');
+      },
       onDelay: (delayMs) => observer.relayDelay(delayMs),
       onEnd: () => this.forget(requestId, false),
     });
     const opened: OpenRequest = {
       ...{ job, listener, reader, state: 'queued' },
-      ...{ hasText: false, expiry: null, restore: null },
+      ...{ hasText: false, endedAttempt: 0, expiry: null, restore: null },
     };
     this.requests.set(requestId, opened);
     this.waits(opened);
@@ -96,10 +110,15 @@ export class OpenRequests {
     };
   }
 
-  /** The job goes back before anything of it was delivered: whoever takes it next answers through Redis. */
-  waitAgain(requestId: string): void {
+  /** The job goes back before anything of this attempt was delivered: whoever takes it next answers through Redis. */
+  waitAgain(requestId: string, attempt: number): void {
     const opened = this.requests.get(requestId);
-    if (opened?.state === 'here') this.isQueuedAgain(opened);
+    if (!opened) return;
+    opened.endedAttempt = Math.max(opened.endedAttempt, attempt);
+    if (opened.state === 'queued' || opened.reader.attempt > attempt) return;
+    opened.state = 'queued';
+    opened.reader.goOn();
+    this.waits(opened);
   }
 
   /**
@@ -108,9 +127,9 @@ export class OpenRequests {
    */
   waitsAgain(message: string): void {
     const space = message.indexOf(' ');
-    const opened = this.requests.get(message.slice(space + 1));
-    if (opened?.state !== 'elsewhere' || opened.reader.attempt > Number(message.slice(0, space))) return;
-    this.isQueuedAgain(opened);
+    const requestId = message.slice(space + 1);
+    if (this.requests.get(requestId)?.state !== 'here')
+      this.waitAgain(requestId, Number(message.slice(0, space)));
   }
 
   /** @param message `<request> <frame id> <frame>` */
@@ -130,6 +149,15 @@ export class OpenRequests {
     if (!opened) return;
     const isElsewhere = opened.state !== 'here';
     this.forget(requestId, isElsewhere && !opened.job.request.resumable);
+  }
+
+  /** Somebody has told Redis to end it. */
+  wasCancelled(requestId: string): void {
+    const opened = this.requests.get(requestId);
+    if (!opened) return;
+    this.forget(requestId, false);
+    const failure = { code: 'generation_failed', message: 'the request was cancelled' } as const;
+    opened.listener({ ...endingOf('error'), failure });
   }
 
   /** @param revoke whether a job in Redis is to be removed, or told to stop */
@@ -155,15 +183,9 @@ export class OpenRequests {
   close(): void {
     clearInterval(this.auditor);
     for (const [requestId, { listener }] of this.requests) {
-      this.forget(requestId, false);
+      this.cancel(requestId);
       listener(endingOf('cancelled'));
     }
-  }
-
-  private isQueuedAgain(opened: OpenRequest): void {
-    opened.state = 'queued';
-    opened.reader.goOn();
-    this.waits(opened);
   }
 
   private hasText(opened: OpenRequest): void {
@@ -197,6 +219,21 @@ export class OpenRequests {
     const count = this.queuedOf(tenant) + change;
     if (count === 0) this.queuedByTenant.delete(tenant);
     else this.queuedByTenant.set(tenant, count);
+  }
+
+  /** All at once and in their order, so that nobody waits for it long. */
+  private async restoreLost(): Promise<void> {
+    const { link, queue } = this.options;
+    const waiting = [...this.requests.values()].filter(({ state, restore }) => state === 'queued' && restore);
+    try {
+      const areThere = await Promise.all(waiting.map(({ job }) => queue.has(job.request.id)));
+      const lost = waiting.filter(({ job, state }, index) => {
+        return !areThere[index] && state === 'queued' && this.requests.has(job.request.id);
+      });
+      await Promise.all(lost.map(({ restore }) => restore?.()));
+    } catch (error) {
+      link.noteFault(error);
+    }
   }
 
   /** Cancels that Redis refused, frames that nobody told, and jobs that Redis has lost. */

@@ -141,20 +141,21 @@ export class OverflowCore implements ServingCore {
     this.drain?.stop();
     const deadlineAtMs = performance.now() + deadlineMs;
     await Promise.all([this.local?.close(deadlineMs), this.handedOnEnded(deadlineAtMs)]);
-    for (const id of this.handedOn) this.store.cancel(id);
     await this.store.close();
   }
 
   private admitsDirectly(request: GenerationRequest): boolean {
     // Without Redis nobody else can help: the line is as good as any place until it is full.
     if (this.store.redis === 'degraded') return true;
+    const { tenant } = request;
+    const queuedOfTenant = this.store.queuedOf(tenant) + (this.drain?.brings(tenant) ? 1 : 0);
     const newcomer = {
       choices: choicesOf(request),
       targetWaitMs:
         this.store.redis === 'up'
           ? this.options.targetWaitMs[request.priorityClass]
           : Number.POSITIVE_INFINITY,
-      queuedOfTenant: this.store.queuedOf(request.tenant),
+      queuedOfTenant,
     };
     return this.policy.admitsDirectly(newcomer, this.line(), this.store.queued);
   }
@@ -203,8 +204,9 @@ export class OverflowCore implements ServingCore {
   }
 
   private async handedOnEnded(deadlineAtMs: number): Promise<void> {
-    if (this.local) return;
-    while (this.handedOn.size > 0 && performance.now() < deadlineAtMs) await sleep(closePollMs);
+    // Once nothing is drained here, only what others compute will come to its end.
+    const left = () => (this.local ? this.store.elsewhere : this.handedOn.size);
+    while (left() > 0 && performance.now() < deadlineAtMs) await sleep(closePollMs);
   }
 }
 

@@ -41,6 +41,8 @@ export interface OverflowStore {
   /** Requests of this process that wait here. */
   readonly queued: number;
   queuedOf(tenant: string): number;
+  /** Requests of this process that another one computes. */
+  readonly elsewhere: number;
   /**
    * @param listener gets the answer's events, from whoever computes it
    * @throws (rejects with) ServiceError `queue_full` or `overflow_unavailable`
@@ -54,5 +56,6 @@ export interface OverflowStore {
   depth(): Promise<StoreDepth>;
   /** Called when there may be something to take. */
   onWork: () => void;
+  /** Whoever still waits is told, and its job goes. */
   close(): Promise<void>;
 }

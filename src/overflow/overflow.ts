@@ -45,6 +45,7 @@ export class Overflow {
       new MemoryStore({
         maxOverflow,
         retryAfterSeconds: (queued) => this.core?.retryAfterSeconds(queued) ?? 1,
+        onExpired: () => options.observer.expired(),
       });
   }
 

@@ -87,10 +87,11 @@ export class RedisStore implements OverflowStore {
     this.open = new OpenRequests({ link, scripts: this.scripts, queue: this.queue, observer });
     link.subscribe(this.keys.nodeChannel(nodeId), (message) => this.open.receive(message));
     link.subscribe(this.keys.againChannel, (message) => this.open.waitsAgain(message));
-    if (takes) {
-      link.subscribe(this.keys.wakeChannel, () => this.onWork());
-      link.subscribe(this.keys.cancelChannel, (requestId) => this.running.get(requestId)?.drop());
-    }
+    link.subscribe(this.keys.cancelChannel, (requestId) => {
+      this.running.get(requestId)?.drop();
+      this.open.wasCancelled(requestId);
+    });
+    if (takes) link.subscribe(this.keys.wakeChannel, () => this.onWork());
     link.onUp(() => {
       this.onWork();
       this.dropCancelled().catch((error) => link.noteFault(error));
@@ -106,6 +107,10 @@ export class RedisStore implements OverflowStore {
     return this.open.queued;
   }
 
+  get elsewhere(): number {
+    return this.open.elsewhere;
+  }
+
   queuedOf(tenant: string): number {
     return this.open.queuedOf(tenant);
   }
@@ -116,6 +121,8 @@ export class RedisStore implements OverflowStore {
     const { request } = job;
     const opened = this.open.add(job, listener);
     try {
+      await this.open.restored;
+      if (!this.open.has(request.id)) return;
       const place = await this.enqueue(job, null);
       opened.restore = () => this.enqueue(job, place);
     } catch (error) {
@@ -168,12 +175,12 @@ export class RedisStore implements OverflowStore {
   }
 
   async close(): Promise<void> {
+    this.open.close();
     const settling = [...this.running.values()].map(({ settled }) => settled);
     await Promise.race([
       Promise.allSettled(settling),
       new Promise((resolve) => setTimeout(resolve, longestSettlingMs).unref()),
     ]);
-    this.open.close();
     await this.directory.close();
     await this.queue.close();
     await this.options.link.close();
@@ -255,7 +262,7 @@ export class RedisStore implements OverflowStore {
       nodeId,
       observer,
       ownListener: () => (parsed.ownerId === nodeId && !resumable ? this.open.serveHere(id) : null),
-      onPutBack: () => this.open.waitAgain(id),
+      onPutBack: (attempt) => this.open.waitAgain(id, attempt),
       onReleased: () => {
         if (this.running.get(id) === taken) this.running.delete(id);
       },

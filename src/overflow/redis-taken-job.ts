@@ -2,6 +2,7 @@ import type { OverflowObserver } from '../metrics/overflow-observer.js';
 import type { GenerationEvent, GenerationRequest } from '../serving/serving-core.js';
 import type { BullQueue, QueuedJob } from './bull-queue.js';
 import { resumeFrom } from './frame.js';
+import { endingOf } from './job-cost.js';
 import type { ParsedJob } from './job-format.js';
 import type { EventListener, TakenJob } from './overflow-store.js';
 import type { RedisScripts } from './redis-scripts.js';
@@ -16,8 +17,8 @@ export interface TakenJobOptions {
   observer: OverflowObserver;
   /** The client, if it is here and wants no log: then tokens need not pass through Redis. null: they do. */
   ownListener: () => EventListener | null;
-  /** The client is here, and somebody else will answer it. */
-  onPutBack: () => void;
+  /** It waits again after this attempt; should its client be here, somebody else may answer it. */
+  onPutBack: (attempt: number) => void;
   /** It is not this process's concern any more. */
   onReleased: () => void;
   onTrouble: (error: unknown) => void;
@@ -35,6 +36,7 @@ export class RedisTakenJob implements TakenJob {
   private readonly options: TakenJobOptions;
   private writer: RelayWriter | null = null;
   private own: EventListener | null = null;
+  private attempt = 0;
   private hasDelivered = false;
   private isReleased = false;
 
@@ -61,6 +63,7 @@ export class RedisTakenJob implements TakenJob {
       return null;
     }
     const { attempt, frames } = begun;
+    this.attempt = attempt;
     if (attempt === 1) this.own = ownListener();
     if (this.own) return request;
     this.writer = this.openWriter(attempt);
@@ -86,10 +89,13 @@ export class RedisTakenJob implements TakenJob {
   }
 
   putBack(): void {
-    if (this.own && !this.hasDelivered) {
-      this.own = null;
-      this.options.onPutBack();
+    if (this.own && this.hasDelivered) {
+      // Nobody else could go on: what its client has had is in no log.
+      this.finish();
+      return;
     }
+    this.own = null;
+    this.options.onPutBack(this.attempt);
     this.settle((queue, job) => queue.putBack(job));
   }
 
@@ -107,8 +113,8 @@ export class RedisTakenJob implements TakenJob {
   }
 
   private expire(): null {
-    const usage = { promptTokens: 0, cachedTokens: 0, completionTokens: 0 };
-    this.deliver({ type: 'finished', choice: 0, reason: 'expired', usage });
+    this.options.observer.expired();
+    this.deliver(endingOf('expired'));
     this.finish();
     return null;
   }

@@ -44,7 +44,9 @@ export class RelayReader {
   /** A frame that was published. */
   receive(frame: StoredFrame): void {
     if (this.isEnded) return;
-    if (!this.isCatchingUp && follows(frame.id, this.lastId)) this.take(frame);
+    // What the attempt before wrote last may never have been told: only the stream knows.
+    const opensLater = this.lastId !== null && frame.id.endsWith('-0');
+    if (!this.isCatchingUp && !opensLater && follows(frame.id, this.lastId)) this.take(frame);
     else if (this.isCatchingUp || comesAfter(frame.id, this.lastId)) void this.catchUp();
   }
 

@@ -6,6 +6,7 @@ import { createSimulatedRuntime } from '../../src/engine/simulated/simulated-eng
 import { silentOverflowObserver } from '../../src/metrics/overflow-observer.js';
 import { MemoryStore } from '../../src/overflow/memory-store.js';
 import { Overflow } from '../../src/overflow/overflow.js';
+import { OverflowCore } from '../../src/overflow/overflow-core.js';
 import type { GenerationEvent, GenerationRequest } from '../../src/serving/serving-core.js';
 import { startCore } from '../support/core-client.js';
 import { until } from '../support/http-client.js';
@@ -36,8 +37,12 @@ const job = (fields: Partial<GenerationRequest>, deadlineAtMs: number | null = n
 
 describe('the store', () => {
   const stores: MemoryStore[] = [];
+  let expired = 0;
   const open = (maxOverflow = 1000) => {
-    const store = new MemoryStore({ maxOverflow, retryAfterSeconds: () => 7 });
+    const onExpired = () => {
+      expired += 1;
+    };
+    const store = new MemoryStore({ maxOverflow, retryAfterSeconds: () => 7, onExpired });
     stores.push(store);
     return store;
   };
@@ -101,19 +106,24 @@ describe('the store', () => {
     await store.add(job({}, Date.now() - 1), (event) => events.push(event));
     expect(await store.take()).toBeNull();
     expect(events).toMatchObject([{ type: 'finished', reason: 'expired' }]);
+    expect(expired).toBe(1);
   });
 });
 
 describe('a core whose line is full', () => {
-  async function startOverflowing(maxOverflow: number) {
-    const runtime = createSimulatedRuntime({
-      slotCount: 2,
+  const simulatedRuntime = (slotCount: number, perPassMs: number) =>
+    createSimulatedRuntime({
+      slotCount,
       contextTokens: 64,
       batchTokens: 64,
-      cost: { perPassMs: 1, perTokenMs: 0, perContextTokenMs: 0 },
+      cost: { perPassMs, perTokenMs: 0, perContextTokenMs: 0 },
       meanLengthTokens: 20,
     });
-    const local = startCore(runtime, { limits: { maxWaiting: 1, maxWaitingTokens: 1000 } });
+
+  async function startOverflowing(maxOverflow: number, { slotCount = 2, perPassMs = 1 } = {}) {
+    const local = startCore(simulatedRuntime(slotCount, perPassMs), {
+      limits: { maxWaiting: 1, maxWaitingTokens: 1000 },
+    });
     const faults: string[] = [];
     const overflow = new Overflow({
       config: {
@@ -147,6 +157,87 @@ describe('a core whose line is full', () => {
     );
     expect(faults).toEqual([]);
     await core.close(0);
+  });
+
+  it('lets nobody pass one of its own tenant that the line has no room for yet', async () => {
+    const { core, local } = await startOverflowing(100, { slotCount: 4, perPassMs: 20 });
+    const starts: string[] = [];
+    const submit = async (name: string, fields: Partial<GenerationRequest>) => {
+      const listen = () => {
+        if (!starts.includes(name)) starts.push(name);
+      };
+      await core.submit(request(fields), listen);
+    };
+    await submit('long', { maxTokens: 50, choicesPerPrompt: 2 });
+    await submit('short', { maxTokens: 4, choicesPerPrompt: 2 });
+    await submit('in line', { maxTokens: 1 });
+    // Five choices do not fit as long as anybody runs; one does.
+    await submit('wide', { choicesPerPrompt: 5 });
+    await submit('narrow', {});
+    await until(() => starts.includes('wide') && starts.includes('narrow'));
+    expect(starts).toEqual(['long', 'short', 'in line', 'wide', 'narrow']);
+    expect(local.stats().waiting).toBe(0);
+    await core.close(0);
+  });
+
+  it.each(['taken from', 'begun with after'] as const)(
+    'lets nobody pass one that is being %s the store',
+    async (step) => {
+      let release = () => {};
+      const held = new Promise<void>((resolve) => {
+        release = resolve;
+      });
+      class SlowStore extends MemoryStore {
+        override async take() {
+          const job = await super.take();
+          if (job === null) return null;
+          const { begin } = job;
+          if (step === 'taken from') await held;
+          else
+            job.begin = async () => {
+              const request = await begin();
+              await held;
+              return request;
+            };
+          return job;
+        }
+      }
+      const local = startCore(simulatedRuntime(2, 1), { limits: { maxWaiting: 0, maxWaitingTokens: 1000 } });
+      const core = new OverflowCore({
+        local,
+        store: new SlowStore({ maxOverflow: 10, retryAfterSeconds: () => 1, onExpired: () => {} }),
+        announcedModel: () => null,
+        targetWaitMs: { interactive: 1000, standard: 1000, batch: 1000 },
+        observer: silentOverflowObserver,
+        onFault: () => {},
+      });
+      const ended: string[] = [];
+      const submit = (name: string, fields: Partial<GenerationRequest> = {}) =>
+        core.submit(request(fields), ({ type }) => {
+          if (type === 'finished') ended.push(name);
+        });
+      await submit('running', { choicesPerPrompt: 2 });
+      await submit('earlier');
+      await until(() => ended.length === 2 && local.stats().running === 0);
+      const later = submit('later');
+      const another = submit('of another tenant', { tenant: 'b' });
+      setTimeout(release, 50);
+      await Promise.all([later, another]);
+      await until(() => ended.length === 5);
+      expect(ended.filter((name) => name !== 'of another tenant').slice(2)).toEqual(['earlier', 'later']);
+      await core.close(0);
+    },
+  );
+
+  it('tells whoever still waits when it closes', async () => {
+    const { core } = await startOverflowing(100);
+    const endings: string[] = [];
+    for (let count = 0; count < 6; count += 1)
+      await core.submit(request({ maxTokens: 50 }), (event) => {
+        if (event.type === 'finished') endings.push(event.reason);
+      });
+    await core.close(0);
+    expect(endings).toEqual(Array.from({ length: 6 }, () => 'cancelled'));
   });
 
   it('refuses beyond the overflow, and lets go of what its clients left', async () => {

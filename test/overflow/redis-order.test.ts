@@ -5,7 +5,7 @@ import { silentOverflowObserver } from '../../src/metrics/overflow-observer.js';
 import type { TakenJob } from '../../src/overflow/overflow-store.js';
 import { RedisLink } from '../../src/overflow/redis-link.js';
 import { RedisStore } from '../../src/overflow/redis-store.js';
-import type { GenerationRequest } from '../../src/serving/serving-core.js';
+import type { GenerationEvent, GenerationRequest } from '../../src/serving/serving-core.js';
 import { until } from '../support/http-client.js';
 import { describeWithRedis, startRedis, type TestRedis } from '../support/redis-server.js';
 
@@ -18,10 +18,11 @@ describeWithRedis('the order in Redis', () => {
   let links: RedisLink[];
   let stores: RedisStore[];
   let count: number;
+  let expired: number;
 
   beforeEach(async () => {
     redis = await startRedis();
-    [links, stores, count] = [[], [], 0];
+    [links, stores, count, expired] = [[], [], 0, 0];
   });
 
   afterEach(async () => {
@@ -38,7 +39,12 @@ describeWithRedis('the order in Redis', () => {
       nodeId: `node-${links.length}`,
       announce: () => ({ model, finishedPerSecond: 0 }),
       codec: () => null,
-      observer: silentOverflowObserver,
+      observer: {
+        ...silentOverflowObserver,
+        expired() {
+          expired += 1;
+        },
+      },
     });
     stores.push(store);
     link.start();
@@ -46,14 +52,19 @@ describeWithRedis('the order in Redis', () => {
     return store;
   }
 
-  async function add(store: RedisStore, fields: Partial<GenerationRequest>, agoMs = 0): Promise<string> {
+  async function add(
+    store: RedisStore,
+    fields: Partial<GenerationRequest>,
+    agoMs = 0,
+    listener: (event: GenerationEvent) => void = () => {},
+  ): Promise<string> {
     count += 1;
     const request: GenerationRequest = {
       ...{ id: `request-${count}`, prompts: [Uint32Array.of(1)], choicesPerPrompt: 1, maxTokens: 800 },
       ...{ sampling: greedySampling, stopStrings: [], cacheSalt: '', queueTimeoutMs: null },
       ...{ priorityClass: 'interactive', tenant: 'a', ...fields },
     };
-    await store.add({ request, arrivedAtMs: Date.now() - agoMs, deadlineAtMs: null }, () => {});
+    await store.add({ request, arrivedAtMs: Date.now() - agoMs, deadlineAtMs: null }, listener);
     return request.id;
   }
 
@@ -108,6 +119,18 @@ describeWithRedis('the order in Redis', () => {
     await until(() => owner.queuedOf('a') === 0);
   });
 
+  it('is kept for nobody whose deadline has passed, which counts', async () => {
+    const [gateway, worker] = [await open(false), await open(true)];
+    const heard: GenerationEvent[] = [];
+    const id = await add(gateway, {}, 0, (event) => heard.push(event));
+    const data = JSON.parse((await redis.client.hget(`order:overflow:${id}`, 'data'))!);
+    await redis.client.hset(`order:overflow:${id}`, 'data', JSON.stringify({ ...data, deadlineAtMs: 1 }));
+    expect(await (await take(worker)).begin()).toBeNull();
+    await until(() => heard.length > 0);
+    expect(heard).toMatchObject([{ type: 'finished', reason: 'expired' }]);
+    expect(expired).toBe(1);
+  });
+
   it('lets a lower class pass that has waited longer by what the line allows', async () => {
     const [gateway, worker] = [await open(false), await open(true)];
     const interactive = await add(gateway, {});
@@ -126,6 +149,77 @@ describeWithRedis('the order in Redis', () => {
     await until(async () => (await waiting()) === 3, 10_000);
     ids.push(await add(gateway, {}));
     expect(await takeAll(worker)).toEqual(ids);
+  });
+
+  it('holds what comes after such a loss back until the lost are there again', async () => {
+    const [gateway, worker] = [await open(false), await open(true)];
+    const ids = [await add(gateway, {}), await add(gateway, {}), await add(gateway, {})];
+    let next: Promise<string> | null = null;
+    let isLost = false;
+    links[0]!.onUp(() => {
+      if (isLost) next = add(gateway, {});
+    });
+    await redis.client.flushall();
+    isLost = true;
+    await links[0]!.commands.client('KILL', 'TYPE', 'pubsub');
+    await until(() => next !== null);
+    ids.push(await next!);
+    expect(await takeAll(worker)).toEqual(ids);
+  });
+
+  it('is known at once to whoever puts its own request back, also after another attempt', async () => {
+    const node = await open(true);
+    await add(node, {});
+    const first = await take(node);
+    await first.begin();
+    expect(node.queuedOf('a')).toBe(0);
+    first.putBack();
+    expect(node.queuedOf('a')).toBe(1);
+    await until(async () => (await waiting()) === 1);
+    const second = await take(node);
+    await second.begin();
+    await until(() => node.queuedOf('a') === 0);
+    second.putBack();
+    expect(node.queuedOf('a')).toBe(1);
+  });
+
+  it('does not forget that a request waits again when its beginning is heard of late', async () => {
+    const [owner, worker] = [await open(false), await open(true)];
+    const id = await add(owner, {});
+    await links[0]!.subscriber.unsubscribe('order:to:node-1');
+    const job = await take(worker);
+    await job.begin();
+    job.putBack();
+    await until(async () => (await waiting()) === 1);
+    // It reads what it was not told.
+    await links[0]!.commands.client('KILL', 'TYPE', 'pubsub');
+    const reads = async () => /cmdstat_xrange:calls=(\d+)/.exec(await redis.client.info('commandstats'))?.[1];
+    await until(async () => (await reads()) !== undefined && owner.redis === 'up');
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(owner.queuedOf('a')).toBe(1);
+    expect(await takeAll(worker)).toEqual([id]);
+  });
+
+  it('of frames is the stream’s: what one attempt wrote unheard comes before the next', async () => {
+    const [owner, worker] = [await open(false), await open(true)];
+    const heard: GenerationEvent[] = [];
+    await add(owner, {}, 0, (event) => heard.push(event));
+    const says = (text: string) => ({ type: 'text', choice: 0, text, tokens: [1] }) as const;
+    const first = await take(worker);
+    await first.begin();
+    first.deliver(says('one '));
+    await until(() => heard.length === 1);
+    await links[0]!.subscriber.unsubscribe('order:to:node-1');
+    first.deliver(says('two '));
+    first.putBack();
+    await until(async () => (await waiting()) === 1);
+    await links[0]!.subscriber.subscribe('order:to:node-1');
+    const second = await take(worker);
+    const { resume } = (await second.begin())!;
+    expect(resume).toEqual([{ tokens: [1, 1], finished: false }]);
+    second.deliver(says('three'));
+    await until(() => heard.length === 3);
+    expect(heard.map((event) => event.type === 'text' && event.text)).toEqual(['one ', 'two ', 'three']);
   });
 
   it('never lets more in than the limit, whoever comes at once', async () => {

@@ -54,8 +54,8 @@ describe('a newcomer', () => {
 describe('the drain', () => {
   it('takes a job for every slot that nobody in line will get', () => {
     const policy = new OverflowPolicy();
-    expect(policy.pulls({ freeSlots: 4, waiting: 1 }, 1)).toBe(2);
-    expect(policy.pulls({ freeSlots: 1, waiting: 1 }, 0)).toBe(0);
+    expect(policy.pulls({ freeSlots: 4, waiting: 1 })).toBe(3);
+    expect(policy.pulls({ freeSlots: 1, waiting: 1 })).toBe(0);
   });
 
   it('gets every second slot that becomes free while the line is never empty', () => {
@@ -64,7 +64,7 @@ describe('the drain', () => {
     let pulled = 0;
     for (let freed = 0; freed < 100; freed += 1) {
       policy.slotFreed();
-      const count = policy.pulls(crowded, 0);
+      const count = policy.pulls(crowded);
       pulled += count;
       if (count > 0) policy.pulled();
     }

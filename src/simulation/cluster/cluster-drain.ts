@@ -17,11 +17,14 @@ interface TakenJob {
   unfinished: number;
 }
 
+/** What became of a job on its way into the line. */
+type Outcome = 'in line' | 'refused' | 'gone';
+
 /** `Drain` and `RedisTakenJob` of src/overflow in simulated time: from the store into the line of this process. */
 export class ClusterDrain {
   private readonly node: DrainHost;
   private readonly taken = new Map<string, TakenJob>();
-  private arriving = 0;
+  private bringing: StoredJob | null = null;
   private isPulling = false;
   private pullAgain = false;
   private restUntilMs = 0;
@@ -33,6 +36,10 @@ export class ClusterDrain {
     node.every(times.lookAgainMs, () => this.wake());
     node.every(times.lockMs / 2, () => this.send(() => redis.checkStalled()));
     node.every(times.lockMs / 3, () => this.send(() => redis.renewLocks([...this.taken.keys()], node.id)));
+  }
+
+  brings(tenant: string): boolean {
+    return this.bringing?.request.tenant === tenant;
   }
 
   wake(): void {
@@ -71,9 +78,7 @@ export class ClusterDrain {
     const { node } = this;
     const { policy, environment } = node;
     const mayPull =
-      node.isUp &&
-      environment.timeline.nowMs >= this.restUntilMs &&
-      policy.pulls(node.line(), this.arriving) > 0;
+      node.isUp && environment.timeline.nowMs >= this.restUntilMs && policy.pulls(node.line()) > 0;
     if (mayPull) {
       node.connection.send(
         () => environment.redis.take(node.id),
@@ -99,12 +104,14 @@ export class ClusterDrain {
       this.pull();
       return;
     }
-    this.arriving += 1;
-    this.begin(job, () => {
-      this.arriving -= 1;
-      this.wake();
+    this.bringing = job;
+    const { order } = this.node.environment;
+    order.leftStore(job, this.node.id);
+    this.begin(job, (outcome) => {
+      if (outcome !== 'refused') order.arrived(job, this.node.id, outcome === 'in line');
+      this.bringing = null;
+      this.pull();
     });
-    this.pull();
   }
 
   private pulledAll(): void {
@@ -114,7 +121,7 @@ export class ClusterDrain {
     this.pull();
   }
 
-  private begin(job: StoredJob, arrived: () => void): void {
+  private begin(job: StoredJob, arrived: (outcome: Outcome) => void): void {
     const { node } = this;
     const { redis } = node.environment;
     const { label, choices } = job.request;
@@ -131,25 +138,26 @@ export class ClusterDrain {
     this.taken.set(label, taken);
     if (node.isGone(job.ownerId)) {
       this.drop(label);
-      arrived();
+      arrived('gone');
       return;
     }
     node.connection.send(
       () => redis.begin(label, node.id),
       (begun) => {
-        if (begun === null) this.drop(label);
-        else this.begun(taken, begun.attempt, begun.frames);
-        arrived();
+        if (begun === null) {
+          this.drop(label);
+          arrived('gone');
+        } else arrived(this.begun(taken, begun.attempt, begun.frames));
       },
       () => {
         node.noteFailure();
         this.release(taken);
-        arrived();
+        arrived('gone');
       },
     );
   }
 
-  private begun(taken: TakenJob, attempt: number, frames: readonly SimulatedFrame[]): void {
+  private begun(taken: TakenJob, attempt: number, frames: readonly SimulatedFrame[]): Outcome {
     const { node } = this;
     const { rules, timeline } = node.environment;
     const { job } = taken;
@@ -162,18 +170,19 @@ export class ClusterDrain {
     else if (!taken.isStopped) {
       const texts = frames.map(({ text }) => text);
       const shape = { prompts: [request.prompt], choicesPerPrompt: request.choices };
-      this.run(taken, texts.length === 0 ? null : rules.resumeFrom(shape, texts));
+      return this.run(taken, attempt, texts.length === 0 ? null : rules.resumeFrom(shape, texts));
     }
+    return 'gone';
   }
 
-  private run(taken: TakenJob, resume: ResumePoint[] | null): void {
+  private run(taken: TakenJob, attempt: number, resume: ResumePoint[] | null): Outcome {
     const { node } = this;
     const { lineAndStore, timeline } = node.environment;
     const { job } = taken;
     taken.unfinished -= resume?.filter(({ finished }) => finished).length ?? 0;
     if (taken.unfinished === 0) {
       this.finish(taken);
-      return;
+      return 'gone';
     }
     taken.isRunning = true;
     const { deadlineAtMs } = job;
@@ -182,19 +191,18 @@ export class ClusterDrain {
     const rejection = node.local!.start(job, resume, lineDeadlineMs, (event) => this.deliver(taken, event));
     if (rejection === null) {
       lineAndStore.drained(node);
-      return;
+      return 'in line';
     }
     taken.isRunning = false;
     if (rejection.reason === 'window' || rejection.reason === 'never') {
       this.end(taken, failedBecause('cannot run'));
-      return;
+      return 'gone';
     }
-    if (taken.own) {
-      taken.own = null;
-      node.waitAgain(job.request.label);
-    }
+    taken.own = null;
+    node.waitAgain(job.request.label, attempt);
     this.restUntilMs = timeline.nowMs + node.environment.scenario.times.restMs;
     this.settle(taken, () => node.environment.redis.putBack(job.request.label, node.id));
+    return 'refused';
   }
 
   private deliver(taken: TakenJob, event: GenerationEvent): void {

@@ -4,7 +4,7 @@ import type { ClientRequest } from '../scenario.js';
 import { emptyDigest, endToken, extendDigest, tokenAfter } from '../simulated-text.js';
 import type { Timeline } from '../timeline.js';
 import { require } from '../violation.js';
-import type { StoredRequest } from './simulated-redis.js';
+import { mostStalls, type StoredRequest } from './simulated-redis.js';
 
 export type Ending = FinishReason | 'done' | 'refused' | 'cut';
 
@@ -33,6 +33,8 @@ export class ClusterLedger {
   unfinished = 0;
   /** Faults so long that an error is an honest answer. */
   hasExcuse = false;
+  /** Workers that died so far: of one request, only a few may be survived. */
+  workerDeaths = 0;
   onLog: (kind: string, values: (string | number)[]) => void = () => {};
   /** A client that was told of a failure goes. */
   onAbandon: (entry: RequestEntry) => void = () => {};
@@ -135,6 +137,7 @@ export class ClusterLedger {
       case 'expired':
         return delivered === 0 && (deadlineAtMs ?? Number.POSITIVE_INFINITY) <= this.timeline.nowMs;
       case 'error':
+        if (failure?.message === 'every worker died' && this.workerDeaths > mostStalls) return true;
         return failure?.message === 'cannot run' || this.hasExcuse;
       default:
         return false;

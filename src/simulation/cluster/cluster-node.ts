@@ -18,6 +18,8 @@ interface OpenRequest {
   isSettled: boolean;
   /** The client has had some of the answer. */
   hasText: boolean;
+  /** Number of the last attempt that is known to be over without an answer. */
+  endedAttempt: number;
   cost: number;
   /** Where it was put; null: that is not known. */
   place: OverflowPlace | null;
@@ -165,11 +167,15 @@ export class ClusterNode implements DrainHost {
     };
   }
 
-  /** The job goes back before anything of it was delivered. */
-  waitAgain(label: string): void {
+  /** The job goes back before anything of this attempt was delivered. */
+  waitAgain(label: string, attempt: number): void {
     const opened = this.open.get(label);
-    if (opened?.state !== 'here') return;
-    this.isQueuedAgain(opened);
+    if (!opened) return;
+    opened.endedAttempt = Math.max(opened.endedAttempt, attempt);
+    if (opened.state === 'queued' || opened.reader.attempt > attempt) return;
+    opened.state = 'queued';
+    opened.reader.goOn();
+    this.expireInTime(opened);
   }
 
   noteFailure(): void {
@@ -179,16 +185,10 @@ export class ClusterNode implements DrainHost {
   /** Whoever had a job gave it back or fell silent, after the attempt of this frame. */
   private waitsAgain(label: string, frameId: string): void {
     const opened = this.open.get(label);
-    if (opened?.state !== 'elsewhere') return;
-    if (opened.reader.attempt > Number.parseInt(frameId, 10)) return;
-    this.environment.order.heardAgain(opened.stored);
-    this.isQueuedAgain(opened);
-  }
-
-  private isQueuedAgain(opened: OpenRequest): void {
-    opened.state = 'queued';
-    opened.reader.goOn();
-    this.expireInTime(opened);
+    if (!opened || opened.state === 'here') return;
+    const { state } = opened;
+    this.waitAgain(label, Number.parseInt(frameId, 10));
+    if (opened.state !== state) this.environment.order.heardAgain(opened.stored);
   }
 
   isGone(nodeId: string): boolean {
@@ -216,10 +216,12 @@ export class ClusterNode implements DrainHost {
   private admitsDirectly(request: ClientRequest): boolean {
     if (!this.isUp) return true;
     const queued = [...this.open.values()].filter(({ state }) => state === 'queued');
+    const { tenant } = request;
+    const ofTenant = queued.filter(({ stored }) => stored.request.tenant === tenant);
     const newcomer = {
       choices: request.choices,
       targetWaitMs: this.environment.scenario.targetWaitMs[request.priorityClass],
-      queuedOfTenant: queued.filter(({ stored }) => stored.request.tenant === request.tenant).length,
+      queuedOfTenant: ofTenant.length + (this.drain?.brings(tenant) ? 1 : 0),
     };
     const line = this.line();
     const isDirect = this.policy.admitsDirectly(newcomer, line, queued.length);
@@ -287,7 +289,7 @@ export class ClusterNode implements DrainHost {
     const parts = { requestId: label, redis, connection, times: scenario.times, rules, later };
     const reader = new SimulatedReader(parts, choices, {
       begun: () => {
-        opened.state = 'elsewhere';
+        if (reader.attempt > opened.endedAttempt) opened.state = 'elsewhere';
       },
       event: (event) => {
         opened.isSettled = true;
@@ -298,7 +300,7 @@ export class ClusterNode implements DrainHost {
     });
     const opened: OpenRequest = {
       ...{ stored, cost, reader, state: 'queued' },
-      ...{ isSettled: false, hasText: false, place: null },
+      ...{ isSettled: false, hasText: false, endedAttempt: 0, place: null },
     };
     this.open.set(label, opened);
     this.expireInTime(opened);

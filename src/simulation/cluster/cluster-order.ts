@@ -20,6 +20,8 @@ export class ClusterOrder implements StoreObserver {
   private readonly waiting = new Map<string, StoredJob>();
   /** Sent to the store by a process, which has not heard of a beginning or an end. */
   private readonly handedOn = new Map<string, StoredRequest>();
+  /** Taken by a process into whose line it has yet to come, or which had no room for it. */
+  private readonly underWay = new Map<string, { nodeId: string; job: StoredJob }>();
   private readonly costs = new Map<string, number>();
   private readonly given = new Map<string, number>();
   private readonly mostCostly = new Map<string, number>();
@@ -48,6 +50,18 @@ export class ClusterOrder implements StoreObserver {
   /** A process takes a request into its own line while it believes that the store can be reached. */
   admittedDirectly(stored: StoredRequest): void {
     this.notOvertaken(stored, this.handedOn.values());
+    this.entersLine(stored, stored.ownerId);
+  }
+
+  /** A process has got this job and brings it into its line. */
+  leftStore(job: StoredJob, nodeId: string): void {
+    this.underWay.set(job.request.label, { nodeId, job });
+  }
+
+  /** It came into that line, or there is nothing to do for it. Whom the line refused is still under way. */
+  arrived(job: StoredJob, nodeId: string, isInLine: boolean): void {
+    this.underWay.delete(job.request.label);
+    if (isInLine) this.entersLine(job, nodeId);
   }
 
   /** A process hears that one of its requests, which somebody had begun with, waits again. */
@@ -67,6 +81,7 @@ export class ClusterOrder implements StoreObserver {
   taken(job: StoredJob): void {
     const { label } = job.request;
     this.handedOn.delete(label);
+    this.underWay.delete(label);
     if (!this.waiting.delete(label)) return;
     this.newcomers.delete(label);
     this.notOvertaken(job, this.waiting.values());
@@ -87,6 +102,14 @@ export class ClusterOrder implements StoreObserver {
     // Its tenant's virtual time stays as if it were served: it counts as given when its turn would have come.
     this.leavers.push(job);
     this.compare();
+  }
+
+  private entersLine(stored: StoredRequest, nodeId: string): void {
+    const there = [...this.underWay.values()].filter((other) => other.nodeId === nodeId);
+    this.notOvertaken(
+      stored,
+      there.map(({ job }) => job),
+    );
   }
 
   private notOvertaken(later: StoredRequest, others: Iterable<StoredRequest>): void {

@@ -69,6 +69,7 @@ class ClusterSimulation {
   private tick = 0;
   private isCalm = false;
   private calmAtTick = 0;
+  private calmAtMs = 0;
   private lastTickMs = 0;
   private idleSinceMs: number | null = null;
   private duesAtCalm = 0;
@@ -206,8 +207,6 @@ class ClusterSimulation {
     return true;
   }
 
-  private calmAtMs = 0;
-
   private calm(): void {
     this.isCalm = true;
     this.calmAtTick = this.tick;
@@ -293,6 +292,7 @@ class ClusterSimulation {
         this.pause(worker, durationMs);
         return;
       case 'worker-killed':
+        this.ledger.workerDeaths += 1;
         this.kill(worker);
         return;
       default:

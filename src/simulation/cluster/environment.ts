@@ -38,5 +38,5 @@ export interface DrainHost extends Host {
   noteFailure(): void;
   slotFreed(): void;
   serveHere(label: string): ((event: GenerationEvent) => void) | null;
-  waitAgain(label: string): void;
+  waitAgain(label: string, attempt: number): void;
 }

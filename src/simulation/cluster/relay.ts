@@ -123,7 +123,8 @@ export class SimulatedReader {
   receive(frame: SimulatedFrame): void {
     const { follows, comesAfter } = this.parts.rules;
     if (this.isEnded) return;
-    if (!this.isCatchingUp && follows(frame.id, this.lastId)) this.take(frame);
+    const opensLater = this.lastId !== null && frame.id.endsWith('-0');
+    if (!this.isCatchingUp && !opensLater && follows(frame.id, this.lastId)) this.take(frame);
     else if (this.isCatchingUp || comesAfter(frame.id, this.lastId)) this.catchUp(() => {});
   }
 

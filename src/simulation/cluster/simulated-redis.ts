@@ -5,7 +5,7 @@ import type { ClusterRules } from './cluster-rules.js';
 import type { ClusterTimes } from './cluster-scenario.js';
 
 /** After this many workers died over a job it is set aside. */
-const mostStalls = 3;
+export const mostStalls = 3;
 
 export interface SimulatedFrame {
   id: string;
