@@ -254,7 +254,8 @@ export class Scheduler {
   }
 
   private isDecoding(): boolean {
-    for (const sequence of this.running) if (sequence.generatedTokens > 0) return true;
+    for (const { isSettled, generatedTokens } of this.running)
+      if (isSettled && generatedTokens > 0) return true;
     return false;
   }
 

@@ -159,6 +159,24 @@ describe('a preempted sequence', () => {
     expect([...finishReasons(events).values()]).toEqual(Array(5).fill('length'));
   });
 
+  it('comes back at once when nobody else decodes, whatever else the tick has to bring and save', () => {
+    const slowFiles = { copyMs: 1, fileMs: 13, saveMsPerToken: 0, restoreMsPerToken: 0 };
+    const size = { slotCount: 1, contextTokens: 512, batchTokens: 512, maxWaitingTokens: 2000 };
+    const snapshots = { ...parking, snapshotBytesPerToken: 1, operationCosts: slowFiles };
+    const scheduler = makeScheduler({ ...size, ...snapshots });
+    const tick = () => {
+      const plan = planOf(scheduler);
+      scheduler.applyTick({ ...decoded(plan), decodeMs: plan.work.tokens });
+      return plan;
+    };
+    scheduler.submit([batch(1, { prompt: prompt(300, 1000) })], 0);
+    tick();
+    scheduler.submit([urgent(2, { prompt: prompt(300, 2000), maxTokens: 1 })], 0);
+    tick();
+    const { operations } = tick();
+    expect(operations.map(({ kind }) => kind)).toEqual(['save', 'restore']);
+  });
+
   it('leaves the line when its client does', () => {
     const scheduler = makeScheduler({ slotCount: 1, ...parking });
     scheduler.submit([batch(1)], 0);
