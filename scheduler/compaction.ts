@@ -1,4 +1,5 @@
 import type { Sequence } from './sequence.js';
+import { extraPasses } from './slot-choice.js';
 import type { SlotCosts } from './slot-costs.js';
 import type { Slot } from './slot-pool.js';
 
@@ -38,22 +39,17 @@ function canMove(sequence: Sequence, kvTokens: number | null): boolean {
 /** Whether the first move, or the first few together, save more passes than their copies cost. */
 function movesPay(slots: readonly Slot[], costs: SlotCosts): boolean {
   const busy = slots.map(({ owner }) => owner !== null);
-  const passes = runsOf(busy);
+  let savedPasses = 0;
   let remainingTicks = horizonTicks;
   for (let moves = 1; ; moves += 1) {
     const from = busy.lastIndexOf(true);
     const to = busy.indexOf(false);
     if (to > from) return false;
     busy[from] = false;
+    savedPasses += extraPasses(busy, from) - extraPasses(busy, to);
     busy[to] = true;
     const { spec, generatedTokens } = slots[from]!.owner!;
     remainingTicks = Math.min(remainingTicks, spec.maxTokens - generatedTokens);
-    const savedPasses = passes - runsOf(busy);
     if (savedPasses * costs.passMs * remainingTicks > moves * costs.copyMs) return true;
   }
-}
-
-/** Runs of neighbouring busy slots, each a pass of its own. */
-function runsOf(busy: readonly boolean[]): number {
-  return busy.filter((isBusy, index) => isBusy && !busy[index - 1]).length;
 }

@@ -77,10 +77,14 @@ export class PrefixCache {
     if (this.reusePrefixes) this.reuse.asked(cacheSalt, prompt);
   }
 
-  /** Everything that holds the beginning of its tokens now, and how much of it may be used. */
+  /** Everything that holds the beginning of its tokens, or will. */
   offers(sequence: Sequence): Offer[] {
-    return this.matches(sequence).map(([holder, shared]) => ({
+    if (!this.reusePrefixes) return [];
+    // The last known token is always computed, because its logits are needed.
+    const wanted = sequence.known().subarray(0, -1);
+    return [...this.index.match(sequence.spec.cacheSalt, wanted)].map(([holder, shared]) => ({
       holder,
+      shared,
       tokens: Math.min(shared, availableTokens(holder)),
     }));
   }
@@ -91,12 +95,12 @@ export class PrefixCache {
   }
 
   /** Whether someone of the same or a higher class computes so much more of its tokens that copying it is cheaper. */
-  isWorthWaiting(sequence: Sequence, costMs: number): boolean {
+  isWorthWaiting(sequence: Sequence, offers: readonly Offer[], costMs: number): boolean {
     const knownTokens = sequence.known().length;
     const rank = classRank(sequence.spec);
     // Who waits already does not give up for a small change of the estimates.
     const bringMs = this.costs.copyMs + (sequence.waitedForPrefix ? 0 : this.costs.passMs);
-    return this.matches(sequence).some(([holder, shared]) => {
+    return offers.some(({ holder, shared }) => {
       if (holder.kind === 'snapshot' || !holder.owner || holder.owner === sequence) return false;
       const { computedTokens, spec } = holder.owner;
       if (computedTokens >= shared || classRank(spec) > rank) return false;
@@ -208,12 +212,6 @@ export class PrefixCache {
       const indexed = owner ? promised : cached.length;
       invariant(this.index.length(slot) === indexed, () => `slot ${index} is indexed wrongly`);
     }
-  }
-
-  /** The last known token is always computed, because its logits are needed. */
-  private matches(sequence: Sequence): [Slot | Snapshot, number][] {
-    if (!this.reusePrefixes) return [];
-    return [...this.index.match(sequence.spec.cacheSalt, sequence.known().subarray(0, -1))];
   }
 
   /** A prefix that is copied again and again is cheaper as a snapshot: restoring moves used cells only. */

@@ -15,9 +15,12 @@ export interface PricedSource {
   costMs: number;
 }
 
-/** A holder and how many first tokens of the prompt it can give now. */
+/** Something that has first tokens in common with a prompt. */
 export interface Offer {
   holder: Slot | Snapshot;
+  /** In common once the holder has all it was promised. */
+  shared: number;
+  /** Of these, what it can give now. */
   tokens: number;
 }
 
@@ -52,11 +55,12 @@ export function cheapestImport(
 function cheapestPerLength(offers: readonly Offer[]): Offer[] {
   const slots = new Map<number, Offer>();
   const snapshots = new Map<number, Offer & { holder: Snapshot }>();
-  for (const { holder, tokens } of offers) {
+  for (const offer of offers) {
+    const { holder, tokens } = offer;
     if (tokens === 0) continue;
-    if (holder.kind === 'slot') slots.set(tokens, slots.get(tokens) ?? { holder, tokens });
+    if (holder.kind === 'slot') slots.set(tokens, slots.get(tokens) ?? offer);
     else if (holder.tokens < (snapshots.get(tokens)?.holder.tokens ?? Number.POSITIVE_INFINITY)) {
-      snapshots.set(tokens, { holder, tokens });
+      snapshots.set(tokens, { ...offer, holder });
     }
   }
   return [...slots.values(), ...snapshots.values()];
@@ -77,8 +81,6 @@ export function cheapestSource(
 }
 
 /** How many more passes per tick the busy slots need with this one among them: -1 closes a hole, 1 opens one. */
-export function extraPasses(slots: readonly Slot[], index: number): number {
-  const busyBefore = index > 0 && slots[index - 1]!.owner !== null;
-  const busyAfter = index + 1 < slots.length && slots[index + 1]!.owner !== null;
-  return 1 - Number(busyBefore) - Number(busyAfter);
+export function extraPasses(busy: readonly boolean[], index: number): number {
+  return 1 - Number(busy[index - 1] ?? false) - Number(busy[index + 1] ?? false);
 }

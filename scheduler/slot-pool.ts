@@ -78,10 +78,11 @@ export class SlotPool {
   settle(sequence: Sequence, isDecoding: boolean): boolean {
     const slot = this.slots[sequence.slot!]!;
     const knownTokens = sequence.known().length;
-    const offers = this.cache.offers(sequence).filter(({ holder }) => this.cache.canFill(slot, holder));
-    const imported = cheapestImport(offers, knownTokens, this.costs);
+    const offers = this.cache.offers(sequence);
+    const importable = offers.filter(({ holder }) => this.cache.canFill(slot, holder));
+    const imported = cheapestImport(importable, knownTokens, this.costs);
     const { source, costMs } = cheapestSource(imported, sequence.computedTokens, knownTokens, this.costs);
-    if (this.cache.isWorthWaiting(sequence, costMs)) {
+    if (this.cache.isWorthWaiting(sequence, offers, costMs)) {
       sequence.waitedForPrefix = true;
       return false;
     }
@@ -184,6 +185,7 @@ export class SlotPool {
     const knownTokens = sequence.known().length;
     const offers = this.cache.offers(sequence);
     const imported = cheapestImport(offers, knownTokens, this.costs);
+    const busy = this.slots.map(({ owner }) => owner !== null);
     const held = new Map(offers.map(({ holder, tokens }) => [holder, tokens]));
     // A pass more per tick, until compaction closes the hole by a copy.
     const holeMs = Math.min(this.costs.passMs * spec.maxTokens, this.costs.copyMs);
@@ -193,7 +195,7 @@ export class SlotPool {
       const inPlaceTokens = held.get(slot) ?? 0;
       const { source, costMs } = cheapestSource(imported, inPlaceTokens, knownTokens, this.costs);
       const lossMs = this.cache.lossMs(slot, source.kind === 'in-place' ? inPlaceTokens : 0);
-      const totalMs = costMs + lossMs + extraPasses(this.slots, slot.index) * holeMs;
+      const totalMs = costMs + lossMs + extraPasses(busy, slot.index) * holeMs;
       if (cheapest === null || totalMs < cheapest.totalMs) cheapest = { slot, inPlaceTokens, totalMs };
     }
     invariant(cheapest !== null, () => 'acquired a slot when none is free');
