@@ -23,26 +23,57 @@ export function nextClass(oldestMs: (name: PriorityClass) => number | undefined)
   return next;
 }
 
+/** Sequences of one tenant in order of arrival. */
+class TenantLine {
+  /** Preempted. All of them came before those that never had a slot, and they are few. */
+  private readonly returned: Sequence[] = [];
+  private readonly fresh = new Map<number, Sequence>();
+
+  get size(): number {
+    return this.returned.length + this.fresh.size;
+  }
+
+  get head(): Sequence {
+    return this.returned[0] ?? this.fresh.values().next().value!;
+  }
+
+  add(sequence: Sequence): void {
+    if (sequence.hasStarted) {
+      this.returned.push(sequence);
+      this.returned.sort(byArrival);
+    } else this.fresh.set(sequence.spec.id, sequence);
+  }
+
+  delete(sequence: Sequence): boolean {
+    const index = this.returned.indexOf(sequence);
+    if (index >= 0) this.returned.splice(index, 1);
+    return index >= 0 || this.fresh.delete(sequence.spec.id);
+  }
+
+  *all(): Generator<Sequence> {
+    yield* this.returned;
+    yield* this.fresh.values();
+  }
+}
+
 class ClassQueue {
   readonly fairShare = new FairShare(maxAccountsPerClass);
-  /** Per tenant in order of arrival. */
-  readonly lines = new Map<string, Map<number, Sequence>>();
+  readonly lines = new Map<string, TenantLine>();
   count = 0;
 
   add(sequence: Sequence): void {
-    const { tenant, id } = sequence.spec;
+    const { tenant } = sequence.spec;
     this.fairShare.join(tenant);
-    const line = this.lines.get(tenant) ?? new Map<number, Sequence>();
+    const line = this.lines.get(tenant) ?? new TenantLine();
     this.lines.set(tenant, line);
-    line.set(id, sequence);
-    if (sequence.hasStarted) this.lines.set(tenant, inOrderOfArrival(line));
+    line.add(sequence);
     this.count += 1;
   }
 
   remove(sequence: Sequence): boolean {
-    const { tenant, id } = sequence.spec;
+    const { tenant } = sequence.spec;
     const line = this.lines.get(tenant);
-    if (!line?.delete(id)) return false;
+    if (!line?.delete(sequence)) return false;
     if (line.size === 0) this.lines.delete(tenant);
     this.fairShare.leave(tenant);
     this.count -= 1;
@@ -55,7 +86,7 @@ class ClassQueue {
     let leastServed = Number.POSITIVE_INFINITY;
     let oldestArrivalMs = Number.POSITIVE_INFINITY;
     for (const [tenant, line] of this.lines) {
-      const head: Sequence = line.values().next().value!;
+      const { head } = line;
       oldestArrivalMs = Math.min(oldestArrivalMs, head.arrivalMs);
       const served = this.fairShare.served(tenant);
       if (served < leastServed || (served === leastServed && head.spec.id < chosen!.spec.id)) {
@@ -67,11 +98,8 @@ class ClassQueue {
   }
 }
 
-/** Whoever comes back goes before those of its tenant that came after it. */
-function inOrderOfArrival(line: ReadonlyMap<number, Sequence>): Map<number, Sequence> {
-  const byArrival = ([leftId, left]: [number, Sequence], [rightId, right]: [number, Sequence]) =>
-    left.arrivalMs - right.arrivalMs || leftId - rightId;
-  return new Map([...line].sort(byArrival));
+function byArrival(left: Sequence, right: Sequence): number {
+  return left.arrivalMs - right.arrivalMs || left.spec.id - right.spec.id;
 }
 
 /**
@@ -154,7 +182,7 @@ export class WaitingQueue {
 
   private *all(): Generator<Sequence> {
     for (const queue of this.classes.values()) {
-      for (const line of queue.lines.values()) yield* line.values();
+      for (const line of queue.lines.values()) yield* line.all();
     }
   }
 

@@ -51,8 +51,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a tenant is served last come, first served',
     file: 'waiting-queue.ts',
-    from: 'line.values().next().value!',
-    to: '[...line.values()].at(-1)!',
+    from: 'this.fresh.values().next().value!',
+    to: '[...this.fresh.values()].at(-1)!',
     caughtBy: 'line-order',
   },
   {
