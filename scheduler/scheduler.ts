@@ -2,20 +2,18 @@ import { admit, type Rejection } from './admission.js';
 import { invariant } from './assert.js';
 import { Compaction } from './compaction.js';
 import type { FinishReason, SchedulerEvent } from './events.js';
-import { generatedTokenWeight, promptTokenWeight } from './fair-share.js';
+import { generatedTokenWeight } from './fair-share.js';
 import { defaultOperationCosts } from './operation-costs.js';
 import { type SchedulingPolicy, throughputFirst } from './policy.js';
 import { type Row, type SchedulerConfig, type TickPlan, type TickResult, writtenSlot } from './ports.js';
-import { chooseVictim, maxPreemptionsPerTick, stayTokens } from './preemption.js';
-import { Sequence } from './sequence.js';
+import { Roster } from './roster.js';
 import type { SequenceSpec } from './sequence-spec.js';
 import { SlotCosts } from './slot-costs.js';
 import { SlotPool } from './slot-pool.js';
-import type { PreemptionCounts, SchedulerStats } from './stats.js';
+import type { SchedulerStats } from './stats.js';
 import { TickCosts } from './tick-costs.js';
 import { assertRows, layOutRows } from './tick-planner.js';
 import { TickSharing } from './tick-sharing.js';
-import { WaitingQueue } from './waiting-queue.js';
 import { workOf } from './work-of.js';
 
 /** A sequence whose decode calls fail this often in a row ends with `error`. */
@@ -35,16 +33,11 @@ export interface PlannedTick {
  */
 export class Scheduler {
   private readonly config: SchedulerConfig;
-  private readonly queue = new WaitingQueue();
   private readonly pool: SlotPool;
+  private readonly roster: Roster;
   private readonly slotCosts: SlotCosts;
-  private readonly sequences = new Map<number, Sequence>();
-  private readonly running = new Set<Sequence>();
-  private pendingEvents: SchedulerEvent[] = [];
   private inFlight: TickPlan | null = null;
   private ticks = 0;
-  private starts = 0;
-  private readonly preemptions: PreemptionCounts = { saved: 0, left: 0 };
   private readonly sharing: TickSharing;
   private readonly compaction = new Compaction();
   /** Fed by every tick; a calibration may feed it before the first one. */
@@ -70,25 +63,14 @@ export class Scheduler {
       snapshotBytesPerToken: config.snapshotBytesPerToken ?? null,
       reusePrefixes: config.reusePrefixes ?? true,
     });
+    this.roster = new Roster(this.pool);
   }
 
   /** Takes all sequences into the line or none. */
   submit(specs: readonly SequenceSpec[], nowMs: number): Rejection | null {
-    const line = {
-      waiting: this.queue.count,
-      waitingTokens: this.queue.promptTokens,
-      freeSlots: this.pool.freeCount,
-    };
-    const rejection = admit(specs, line, this.config);
+    const rejection = admit(specs, this.roster.line, this.config);
     if (rejection) return rejection;
-    for (const spec of specs) {
-      invariant(spec.prompt.length > 0 && spec.maxTokens > 0, () => `sequence ${spec.id} has nothing to do`);
-      invariant(!this.sequences.has(spec.id), () => `sequence id ${spec.id} is taken`);
-      const sequence = new Sequence(spec, nowMs);
-      this.sequences.set(spec.id, sequence);
-      this.queue.add(sequence);
-      this.pool.expect(spec);
-    }
+    for (const spec of specs) this.roster.enter(spec, nowMs);
     return null;
   }
 
@@ -104,19 +86,15 @@ export class Scheduler {
 
   planTick(nowMs: number): PlannedTick {
     invariant(this.inFlight === null, () => 'planned a tick while one is in flight');
-    for (const sequence of this.queue.takeExpired(nowMs)) this.close(sequence, 'expired', null);
-    this.settleWaiting();
-    const firstNewRank = this.starts;
-    this.startWaiting(nowMs);
-    this.preemptForWaiting(nowMs, firstNewRank);
+    this.roster.advance(nowMs);
     const move = this.compaction.choose(this.pool.slots, this.slotCosts);
     // A copy for one that sits out saves no pass.
-    if (move && !this.sharing.maySitOut(move.sequence, this.running)) {
+    if (move && !this.sharing.maySitOut(move.sequence, this.roster.running)) {
       this.pool.move(move.sequence, move.toSlot);
     }
     const { shares, fillers } = this.sharing.share(this.pool.slots, nowMs);
     const { rows, operations } = layOutRows(this.pool.slots, shares);
-    if (rows.length === 0) return { plan: null, events: this.takeEvents() };
+    if (rows.length === 0) return { plan: null, events: this.roster.takeEvents() };
     assertRows(rows, this.config);
     this.ticks += 1;
     const work = workOf(rows, this.config.batchTokens, fillers);
@@ -130,7 +108,7 @@ export class Scheduler {
       threads,
     };
     this.inFlight = plan;
-    return { plan, events: this.takeEvents() };
+    return { plan, events: this.roster.takeEvents() };
   }
 
   applyTick(result: TickResult): SchedulerEvent[] {
@@ -138,9 +116,9 @@ export class Scheduler {
     invariant(plan !== null, () => 'applied a tick that was not planned');
     this.inFlight = null;
     this.pool.applied(plan, result);
-    this.observeFiles(plan, result.fileMs);
+    this.slotCosts.observeOperations(plan.operations, result.fileMs);
     if (result.outcome === 'decoded') {
-      this.observeCosts(plan, result.decodeMs);
+      this.slotCosts.observeCall(plan, result.decodeMs);
       invariant(
         result.sampledTokens.length === plan.rows.length,
         () => 'sampled tokens do not match the rows',
@@ -151,7 +129,7 @@ export class Scheduler {
     } else if (result.outcome === 'slots-lost') this.applyLostSlots(plan, result.slots);
     else this.applyFailure(plan, result.message);
     this.closeEnding(plan);
-    return this.takeEvents();
+    return this.roster.takeEvents();
   }
 
   /** Milliseconds that prefill must not push the gap between two tokens over; 0: no target. */
@@ -160,7 +138,7 @@ export class Scheduler {
   }
 
   get hasWork(): boolean {
-    return this.running.size > 0 || this.queue.count > 0 || this.pendingEvents.length > 0;
+    return this.roster.hasWork;
   }
 
   /** What each slot holds by the scheduler's account: positions, or null when unknown. For truth checks. */
@@ -179,84 +157,16 @@ export class Scheduler {
   }
 
   stats(): SchedulerStats {
-    let prefilling = 0;
-    for (const sequence of this.running) if (sequence.isPrefilling) prefilling += 1;
     const { cachedCount, freeCount } = this.pool;
     return {
-      waiting: this.queue.count,
-      waitingTokens: this.queue.promptTokens,
-      waitingByClass: this.queue.countByClass(),
-      running: this.running.size,
-      prefilling,
-      decoding: this.running.size - prefilling,
+      ...this.roster.stats(),
       slotCount: this.config.slotCount,
       cachedSlots: cachedCount,
       emptySlots: freeCount - cachedCount,
       cache: this.pool.cacheStats(),
-      preemptions: this.preemptions,
       itlTargetMs: this.sharing.itlTargetMs,
       costs: this.costs.summary(),
     };
-  }
-
-  private startWaiting(nowMs: number): void {
-    while (this.pool.freeCount > 0) {
-      const sequence = this.queue.next();
-      if (!sequence) return;
-      this.start(sequence, nowMs);
-    }
-  }
-
-  /** @param firstNewRank who got its slot in this tick keeps it */
-  private preemptForWaiting(nowMs: number, firstNewRank: number): void {
-    const mayLeave = (sequence: Sequence) =>
-      sequence.startRank < firstNewRank && this.pool.mayLeave(sequence);
-    for (let count = 0; count < maxPreemptionsPerTick && this.pool.hasOperationTime; count += 1) {
-      const waiting = this.queue.highest();
-      const victim = waiting && chooseVictim(this.running, waiting, mayLeave);
-      if (!victim) return;
-      this.preempt(victim, waiting.spec.id);
-      this.start(waiting, nowMs);
-    }
-  }
-
-  private preempt(sequence: Sequence, forSequenceId: number): void {
-    const isSaved = this.pool.preempt(sequence);
-    this.preemptions[isSaved ? 'saved' : 'left'] += 1;
-    this.running.delete(sequence);
-    sequence.preempt(stayTokens(sequence.preemptions));
-    this.queue.add(sequence);
-    this.pendingEvents.push({ type: 'preempted', sequenceId: sequence.spec.id, forSequenceId });
-  }
-
-  private start(sequence: Sequence, nowMs: number): void {
-    this.queue.remove(sequence);
-    const { slot, inPlaceTokens } = this.pool.acquire(sequence);
-    const waitMs = nowMs - sequence.arrivalMs;
-    const got = { sequenceId: sequence.spec.id, slot: slot.index };
-    const isResumed = sequence.hasStarted;
-    this.pendingEvents.push(isResumed ? { type: 'resumed', ...got } : { type: 'started', ...got, waitMs });
-    sequence.start(slot.index, this.starts, inPlaceTokens);
-    this.starts += 1;
-    this.running.add(sequence);
-    this.settle(sequence);
-  }
-
-  /** Those that wait for a prefix others compute, or for time to bring theirs, look again. */
-  private settleWaiting(): void {
-    for (const sequence of this.running) if (!sequence.isSettled) this.settle(sequence);
-  }
-
-  private settle(sequence: Sequence): void {
-    if (!this.pool.settle(sequence, this.isDecoding()) || sequence.preemptions > 0) return;
-    const { prompt } = sequence.spec;
-    this.charge(sequence, (prompt.length - sequence.cachedTokens) * promptTokenWeight);
-  }
-
-  private isDecoding(): boolean {
-    for (const { isSettled, generatedTokens } of this.running)
-      if (isSettled && generatedTokens > 0) return true;
-    return false;
   }
 
   private applyRow(row: Row, token: number, samplingError = 'no token could be sampled'): void {
@@ -267,36 +177,19 @@ export class Scheduler {
     slot.kvTokens = sequence.computedTokens;
     if (!row.sample || sequence.endingReason) return;
     if (token < 0) {
-      this.close(sequence, 'error', samplingError);
+      this.roster.close(sequence, 'error', samplingError);
       return;
     }
     sequence.generatedTokens += 1;
-    this.charge(sequence, generatedTokenWeight);
+    this.roster.charge(sequence, generatedTokenWeight);
     if (this.config.endTokens.has(token) && !sequence.spec.ignoreEndToken) {
-      this.close(sequence, 'stop', null);
+      this.roster.close(sequence, 'stop', null);
       return;
     }
     sequence.append(token);
     const index = sequence.generatedTokens - 1;
-    this.pendingEvents.push({ type: 'token', sequenceId: row.sequenceId, token, index });
-    if (sequence.generatedTokens >= sequence.spec.maxTokens) this.close(sequence, 'length', null);
-  }
-
-  private observeFiles({ operations }: TickPlan, fileMs: number | undefined): void {
-    if (fileMs === undefined) return;
-    let expectedMs = 0;
-    for (const operation of operations) {
-      if (operation.kind === 'save') expectedMs += this.slotCosts.saveMs(operation.tokens.length);
-      else if (operation.kind === 'restore') expectedMs += this.slotCosts.restoreMs(operation.keepTokens);
-    }
-    if (expectedMs > 0) this.slotCosts.observeFiles(expectedMs, fileMs);
-    else this.slotCosts.forgetFiles();
-  }
-
-  private observeCosts({ operations, work, threads }: TickPlan, decodeMs: number): void {
-    const copies = operations.filter(({ kind }) => kind === 'copy').length;
-    if (copies > 0) this.slotCosts.observeCopies(copies, decodeMs - this.costs.predictMs(work));
-    else this.costs.observe(work, threads, decodeMs);
+    this.roster.tell({ type: 'token', sequenceId: row.sequenceId, token, index });
+    if (sequence.generatedTokens >= sequence.spec.maxTokens) this.roster.close(sequence, 'length', null);
   }
 
   private applyLostSlots(plan: TickPlan, lost: readonly number[]): void {
@@ -318,52 +211,22 @@ export class Scheduler {
       const sequence = slot.owner!;
       this.pool.lose(slot, null);
       sequence.failedTicks += 1;
-      if (sequence.failedTicks >= maxFailedTicks) this.close(sequence, 'error', message);
+      if (sequence.failedTicks >= maxFailedTicks) this.roster.close(sequence, 'error', message);
     }
   }
 
   private closeEnding(plan: TickPlan): void {
     for (const { sequenceId } of plan.rows) {
-      const sequence = this.sequences.get(sequenceId);
-      if (sequence?.endingReason) this.close(sequence, sequence.endingReason, null);
+      const sequence = this.roster.find(sequenceId);
+      if (sequence?.endingReason) this.roster.close(sequence, sequence.endingReason, null);
     }
   }
 
   private end(sequenceId: number, reason: FinishReason): void {
-    const sequence = this.sequences.get(sequenceId);
+    const sequence = this.roster.find(sequenceId);
     if (!sequence) return;
     const isInFlight = this.inFlight?.rows.some((row) => row.sequenceId === sequenceId) ?? false;
     if (isInFlight) sequence.endingReason ??= reason;
-    else this.close(sequence, reason, null);
-  }
-
-  private close(sequence: Sequence, reason: FinishReason, message: string | null): void {
-    if (sequence.state === 'finished') return;
-    if (sequence.state === 'waiting') this.queue.remove(sequence);
-    else {
-      this.pool.release(sequence);
-      this.running.delete(sequence);
-    }
-    sequence.state = 'finished';
-    this.sequences.delete(sequence.spec.id);
-    const { generatedTokens, cachedTokens } = sequence;
-    this.pendingEvents.push({
-      type: 'finished',
-      sequenceId: sequence.spec.id,
-      reason,
-      generatedTokens,
-      cachedTokens,
-      message,
-    });
-  }
-
-  private charge(sequence: Sequence, cost: number): void {
-    this.queue.fairShare(sequence.spec.priorityClass).charge(sequence.spec.tenant, cost);
-  }
-
-  private takeEvents(): SchedulerEvent[] {
-    const events = this.pendingEvents;
-    this.pendingEvents = [];
-    return events;
+    else this.roster.close(sequence, reason, null);
   }
 }

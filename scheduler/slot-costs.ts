@@ -1,5 +1,6 @@
 import type { CostCoefficients } from './cost-model.js';
 import type { OperationCosts } from './operation-costs.js';
+import type { SlotOperation, TickPlan } from './ports.js';
 import type { TickCosts } from './tick-costs.js';
 
 const typicalChunkTokens = 128;
@@ -57,6 +58,25 @@ export class SlotCosts {
     return candidates.reduce((best, each) => (chunkMs(each) < chunkMs(best) ? each : best));
   }
 
+  /** @param fileMs of all saves and restores together; undefined: not measured */
+  observeOperations(operations: readonly SlotOperation[], fileMs: number | undefined): void {
+    if (fileMs === undefined) return;
+    let expectedMs = 0;
+    for (const operation of operations) {
+      if (operation.kind === 'save') expectedMs += this.saveMs(operation.tokens.length);
+      else if (operation.kind === 'restore') expectedMs += this.restoreMs(operation.keepTokens);
+    }
+    if (expectedMs > 0) this.observeFiles(expectedMs, fileMs);
+    else this.forgetFiles();
+  }
+
+  /** What the decode call took; with copies in it, it says what these cost. */
+  observeCall({ operations, work, threads }: TickPlan, decodeMs: number): void {
+    const copies = operations.filter(({ kind }) => kind === 'copy').length;
+    if (copies > 0) this.observeCopies(copies, decodeMs - this.ticks.predictMs(work));
+    else this.ticks.observe(work, threads, decodeMs);
+  }
+
   /** Saves and restores that were expected to take `expectedMs`, by the current factor, took this long. */
   observeFiles(expectedMs: number, measuredMs: number): void {
     const factor = this.fileFactor * Math.min(fileOutlierFactor, measuredMs / expectedMs);
@@ -70,7 +90,7 @@ export class SlotCosts {
   }
 
   /** A decode call with copies took this much longer than one without. */
-  observeCopies(copies: number, extraMs: number): void {
+  private observeCopies(copies: number, extraMs: number): void {
     this.learnedCopyMs += copyWeight * (Math.max(0, extraMs) / copies - this.learnedCopyMs);
   }
 }

@@ -29,7 +29,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'missing release on cancel in prefill',
-    file: 'scheduler.ts',
+    file: 'roster.ts',
     from: 'this.pool.release(sequence);',
     to: "if (reason !== 'cancelled' || !sequence.isPrefilling) this.pool.release(sequence);",
     caughtBy: 'slots-conserved',
@@ -113,23 +113,23 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'whoever waits for a prefix is never looked at again',
-    file: 'scheduler.ts',
-    from: 'for (const sequence of this.running) if (!sequence.isSettled) this.settle(sequence);',
+    file: 'roster.ts',
+    from: 'for (const sequence of this.holders) if (!sequence.isSettled) this.settle(sequence);',
     to: '',
     caughtBy: 'liveness',
   },
   {
     name: 'lost wake-up: requests in line are no work',
-    file: 'scheduler.ts',
-    from: 'this.running.size > 0 || this.queue.count > 0 || this.pendingEvents.length > 0',
-    to: 'this.running.size > 0 || this.pendingEvents.length > 0',
+    file: 'roster.ts',
+    from: 'this.holders.size > 0 || this.queue.count > 0 || this.events.length > 0',
+    to: 'this.holders.size > 0 || this.events.length > 0',
     caughtBy: 'sleeps-only-when-idle',
   },
   {
     name: 'lost wake-up: events not yet told are no work',
-    file: 'scheduler.ts',
-    from: 'this.running.size > 0 || this.queue.count > 0 || this.pendingEvents.length > 0',
-    to: 'this.running.size > 0 || this.queue.count > 0',
+    file: 'roster.ts',
+    from: 'this.holders.size > 0 || this.queue.count > 0 || this.events.length > 0',
+    to: 'this.holders.size > 0 || this.queue.count > 0',
     caughtBy: 'sleeps-only-when-idle',
   },
   {
@@ -184,7 +184,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'whoever leaves in mid-call is forgotten',
     file: 'scheduler.ts',
-    from: 'if (sequence?.endingReason) this.close(sequence, sequence.endingReason, null);',
+    from: 'if (sequence?.endingReason) this.roster.close(sequence, sequence.endingReason, null);',
     to: '',
     caughtBy: 'leaves-at-once',
   },
@@ -219,15 +219,15 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a sampled token is not delivered',
     file: 'scheduler.ts',
-    from: "this.pendingEvents.push({ type: 'token', sequenceId: row.sequenceId, token, index });",
-    to: "if (index % 7 !== 6) this.pendingEvents.push({ type: 'token', sequenceId: row.sequenceId, token, index });",
+    from: "this.roster.tell({ type: 'token', sequenceId: row.sequenceId, token, index });",
+    to: "if (index % 7 !== 6) this.roster.tell({ type: 'token', sequenceId: row.sequenceId, token, index });",
     caughtBy: 'no-token-lost',
   },
   {
     name: 'the end is told twice',
-    file: 'scheduler.ts',
+    file: 'roster.ts',
     from: '    this.sequences.delete(sequence.spec.id);\n',
-    to: "    this.sequences.delete(sequence.spec.id);\n    if (reason === 'cancelled') this.pendingEvents.push({ type: 'finished', sequenceId: sequence.spec.id, reason, generatedTokens: sequence.generatedTokens, cachedTokens: 0, message });\n",
+    to: "    this.sequences.delete(sequence.spec.id);\n    if (reason === 'cancelled') this.tell({ type: 'finished', sequenceId: sequence.spec.id, reason, generatedTokens: sequence.generatedTokens, cachedTokens: 0, message });\n",
     caughtBy: 'ends-once',
   },
   {
@@ -256,12 +256,12 @@ export const mutants: readonly Mutant[] = [
     file: 'scheduler.ts',
     from: `nowMs);
     const { rows, operations } = layOutRows(this.pool.slots, shares);
-    if (rows.length === 0) return { plan: null, events: this.takeEvents() };
+    if (rows.length === 0) return { plan: null, events: this.roster.takeEvents() };
     assertRows(rows, this.config);`,
     to: `nowMs);
     for (const [each] of shares) shares.set(each, each.pendingTokens);
     const { rows, operations } = layOutRows(this.pool.slots, shares);
-    if (rows.length === 0) return { plan: null, events: this.takeEvents() };`,
+    if (rows.length === 0) return { plan: null, events: this.roster.takeEvents() };`,
     caughtBy: 'batch-size',
   },
   {
@@ -301,14 +301,14 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'service is not charged',
-    file: 'scheduler.ts',
+    file: 'roster.ts',
     from: '.charge(sequence.spec.tenant, cost)',
     to: '.charge(sequence.spec.tenant, 0)',
     caughtBy: 'fair-service',
   },
   {
     name: 'a free slot stays free until the line is long',
-    file: 'scheduler.ts',
+    file: 'roster.ts',
     from: 'while (this.pool.freeCount > 0) {',
     to: 'while (this.pool.freeCount > 1) {',
     caughtBy: 'work-conserving',
@@ -392,7 +392,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'a preempted sequence starts as if it were new',
-    file: 'scheduler.ts',
+    file: 'roster.ts',
     from: 'const isResumed = sequence.hasStarted;',
     to: 'const isResumed = false;',
     caughtBy: 'resumes-once',
