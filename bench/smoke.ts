@@ -11,7 +11,7 @@ import { noisyCores, QuietKeeper } from './peers/quiet.js';
 import { requantize } from './peers/requantize.js';
 import { selectPeers } from './peers/specs.js';
 import { findModel } from './peers.js';
-import { judge, type RatioChange, type Verdict } from './regression.js';
+import { changesBetween, isDisturbed, judge, type RatioChange, type Verdict } from './regression.js';
 import {
   namedResultsFiles,
   readResults,
@@ -20,37 +20,25 @@ import {
   writeResults,
 } from './report/files.js';
 import { machineInfo } from './report/machine.js';
-import { orientedRatio } from './report/markdown.js';
 import { formatNumber, metricHeading } from './report/metrics.js';
 import type { BenchResults, RunResult } from './report/results.js';
-import { selectScenarios } from './scenarios/index.js';
 import type { LoadOptions } from './scenarios/scenario.js';
+import { smokeScenarios } from './scenarios/smoke.js';
 
 const help = `npm run bench:smoke -- [--baseline] [--model FILE] [--requantize TYPE] [--threads 2]
 
-  Runs chairlift and llama-server through three short scenarios (under 3 minutes) and compares their ratios with
-  those of the last committed results of this machine. Exit code 1 when something got worse beyond noise.
+  Runs chairlift and llama-server through three scenarios of some seconds, in turns for as many rounds as fit into
+  3 minutes (the build included), and compares the medians of their ratios with those of the last committed results of
+  this machine. Exit code 1 when something got worse beyond noise.
 
-  --baseline   write these runs into the results file of this machine: what later runs are compared with (takes as long
-               as it needs)
+  --baseline   write these runs into the results file of this machine: what later runs are compared with (all rounds,
+               as long as they take)
   --model FILE, --requantize TYPE   as for bench:peers; default: the quantisation of this machine's baseline
 `;
 
-/** What must not get worse, as scenario and metric. */
-const keyRatios = [
-  ['throughput', 'generatedTokensPerSecond'],
-  ['throughput', 'ttftP50Ms'],
-  ['throughput', 'itlP50Ms'],
-  ['shared-prefix-200', 'generatedTokensPerSecond'],
-  ['shared-prefix-200', 'ttftP50Ms'],
-  ['interference', 'itlP50Ms'],
-  ['interference', 'itlP99Ms'],
-  ['interference', 'totalSeconds'],
-] as const;
-
-const seeds = [1, 2, 3];
-/** No run is started after that; what is there is compared. */
-const budgetMs = 165_000;
+const rounds = 12;
+/** No run is started that would end after that; the rounds that are there are compared. */
+const budgetMs = 150_000;
 /** Half of the slots are kept busy: filling all of them is what takes longest in a short run. */
 const clients = 16;
 
@@ -99,7 +87,7 @@ interface SmokeFlags {
 }
 
 async function measure(flags: SmokeFlags): Promise<BenchResults> {
-  const options = { ...defaultOptions(), clients, seconds: 2, outputTokens: 24 };
+  const options = { ...defaultOptions(), clients, outputTokens: 24 };
   const threads = Number(flags.threads);
   const binaries = await preparePeers((line) => process.stderr.write(`${line}\n`));
   const modelPath = modelOf(flags, binaries);
@@ -107,19 +95,12 @@ async function measure(flags: SmokeFlags): Promise<BenchResults> {
   const peers = selectPeers(['chairlift', 'llama-server']);
   const profile = { modelPath, slots: 32, threads };
   refreshCircumstances(results, peers, binaries, profile);
-  // One window for all of them, so that the servers start once.
-  const scenarios = selectScenarios([...new Set(keyRatios.map(([scenario]) => scenario))]).map(
-    (scenario) => ({
-      ...scenario,
-      contextTokens: 2048,
-    }),
-  );
   const limitMs = flags.baseline ? Number.POSITIVE_INFINITY : budgetMs;
-  const missing = await compare(
+  await compare(
     {
       peers,
-      scenarios,
-      seeds,
+      scenarios: smokeScenarios,
+      seeds: Array.from({ length: rounds }, (_, index) => index + 1),
       options,
       profile,
       binaries,
@@ -129,11 +110,9 @@ async function measure(flags: SmokeFlags): Promise<BenchResults> {
       quiet: new QuietKeeper(0),
     },
     results,
-    flags.baseline ? new AbortController().signal : AbortSignal.timeout(budgetMs + 10_000),
+    flags.baseline ? new AbortController().signal : AbortSignal.timeout(budgetMs + 5_000),
     () => {},
   );
-  if (missing > 0)
-    process.stdout.write(`\n${missing} runs were not made; the ratios below are of fewer rounds.\n`);
   return results;
 }
 
@@ -173,16 +152,13 @@ function report(measured: BenchResults): number {
   const file = resultsOfThisMachine(measured);
   const baseline = file ? readResults(file).smoke : undefined;
   const before = { ...measured, runs: baseline ?? [] };
-  const changes = keyRatios.map(
-    ([scenario, metric]): RatioChange => ({
-      scenario,
-      metric,
-      before: orientedRatio(before, scenario, metric),
-      now: orientedRatio(measured, scenario, metric),
-    }),
+  const changes = changesBetween(before, measured);
+  const fewest = Math.min(...changes.map(({ now }) => now.count));
+  process.stdout.write(
+    `\nchairlift / llama-server, above 1 is better for chairlift; median of ${fewest} rounds; then -> now\n`,
   );
-  process.stdout.write('\nchairlift / llama-server, above 1 is better for chairlift; then -> now\n');
   for (const change of changes) process.stdout.write(`${describeChange(change)}\n`);
+  for (const line of noiseNotes(measured.runs)) process.stdout.write(`\n${line}\n`);
   if (!baseline) {
     const where = file ?? `results of this machine (${measured.machine.cpu}) and model`;
     process.stdout.write(
@@ -190,7 +166,6 @@ function report(measured: BenchResults): number {
     );
     return 0;
   }
-  for (const line of noiseNotes(measured.runs)) process.stdout.write(`\n${line}\n`);
   const worse = changes.filter((change) => judge(change) === 'worse');
   const verdict = worse.length === 0 ? 'Nothing got worse beyond noise' : `${worse.length} got worse`;
   process.stdout.write(`\n${verdict}, compared with ${file}.\n`);
@@ -198,10 +173,12 @@ function report(measured: BenchResults): number {
 }
 
 function noiseNotes(runs: readonly RunResult[]): string[] {
-  const noisy = runs.filter(({ generator }) => (generator.foreignCores ?? 0) > noisyCores);
-  return noisy.length === 0
+  const disturbed = runs.filter(isDisturbed);
+  return disturbed.length === 0
     ? []
-    : [`Other programs used more than ${noisyCores} cores in ${noisy.length} of ${runs.length} runs.`];
+    : [
+        `Other programs used more than ${noisyCores} cores in ${disturbed.length} of ${runs.length} runs, which are left out.`,
+      ];
 }
 
 const marks: Record<Verdict, string> = { worse: 'WORSE ', better: 'better', same: '      ', new: 'new   ' };

@@ -1,5 +1,5 @@
 import { basename } from 'node:path';
-import { pairedRatio, type Ratio } from '../load/statistics.js';
+import { type Pair, pairedRatio, type Ratio } from '../load/statistics.js';
 import { scenarios } from '../scenarios/index.js';
 import type { Scenario } from '../scenarios/scenario.js';
 import { type BatchLines, batchLinesSection } from './batch-lines.js';
@@ -175,14 +175,23 @@ export function orientedRatio(
   metric: string,
   against: string = referenceSubject,
 ): Ratio {
+  return pairedRatio(orientedPairs(results, scenario, metric, against));
+}
+
+/** The better server's figure is the numerator of a ratio above 1; runs without a partner are left out. */
+export function orientedPairs(
+  results: BenchResults,
+  scenario: string,
+  metric: string,
+  against: string = referenceSubject,
+): Pair[] {
   const reference = runsOf(results, scenario, against);
-  const pairs = runsOf(results, scenario, subjectUnderTest).flatMap((run) => {
+  return runsOf(results, scenario, subjectUnderTest).flatMap((run) => {
     const other = reference.find(({ seed }) => seed === run.seed);
     const [ours, theirs] = [run.metrics[metric], other?.metrics[metric]];
     if (ours === undefined || theirs === undefined) return [];
     return [metricInfo(metric).better === 'higher' ? ([ours, theirs] as const) : ([theirs, ours] as const)];
   });
-  return pairedRatio(pairs);
 }
 
 function ratioSection(results: BenchResults, measured: readonly Scenario[]): string[] {

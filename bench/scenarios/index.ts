@@ -1,4 +1,5 @@
-import { batchUnderInteractive, interference } from './mixed.js';
+import { batchUnderInteractive } from './batch-under-interactive.js';
+import { interference } from './interference.js';
 import { multiTurn } from './multi-turn.js';
 import { sharedPrefix, sharedPrefixWarm, sharedPrompts } from './prefix.js';
 import { rateSweep } from './rate-sweep.js';

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { idleShareOf } from '../../bench/scenarios/mixed.js';
+import { idleShareOf } from '../../bench/scenarios/batch-under-interactive.js';
 
 const busy = (...spans: [number, number][]) =>
   idleShareOf({

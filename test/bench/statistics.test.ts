@@ -5,6 +5,7 @@ import { Random } from '../../bench/load/random.js';
 import {
   estimate,
   mean,
+  medianRatio,
   pairedRatio,
   percentile,
   quantileCurve,
@@ -66,6 +67,44 @@ describe('pairedRatio', () => {
 
   it('admits that one pair says nothing about the spread', () => {
     expect(pairedRatio([[3, 2]])).toMatchObject({ upper: Number.POSITIVE_INFINITY, lower: 0 });
+  });
+});
+
+describe('medianRatio', () => {
+  const pairsOf = (...ratios: number[]): [number, number][] => ratios.map((ratio) => [ratio, 1]);
+
+  it('is not moved by one disturbed pair of eight, and neither is its interval', () => {
+    const quiet = [1.1, 1.12, 1.14, 1.16, 1.18, 1.2, 1.22];
+    const { ratio, lower, upper, count } = medianRatio(pairsOf(...quiet, 40));
+    expect(count).toBe(8);
+    expect(ratio).toBeCloseTo(Math.sqrt(1.16 * 1.18));
+    expect([lower, upper].map((value) => Number(value.toFixed(3)))).toEqual([1.12, 1.22]);
+    expect(pairedRatio(pairsOf(...quiet, 40)).upper).toBeGreaterThan(3);
+  });
+
+  it('holds the true median in at least 92% of cases, whatever the distribution', () => {
+    const random = new Random('medians');
+    const draw = (): number => (random.next() < 0.2 ? random.lognormal(1, 1) : random.lognormal(0, 0.05));
+    const truth = percentile(sorted(Array.from({ length: 40_001 }, draw)), 0.5);
+    for (const pairs of [5, 8, 11, 12]) {
+      const held = Array.from({ length: 3000 }, () => {
+        const { lower, upper } = medianRatio(pairsOf(...Array.from({ length: pairs }, draw)));
+        return lower <= truth && truth <= upper;
+      });
+      const share = held.filter(Boolean).length / held.length;
+      expect(share, `${pairs} pairs`).toBeGreaterThan(0.91);
+      expect(share, `${pairs} pairs`).toBeLessThan(0.98);
+    }
+  });
+
+  it('has no interval below five pairs, and leaves out what is not there', () => {
+    expect(medianRatio(pairsOf(1, 2, 3, Number.NaN))).toEqual({
+      ratio: expect.closeTo(2),
+      lower: 0,
+      upper: Number.POSITIVE_INFINITY,
+      count: 3,
+    });
+    expect(medianRatio([]).count).toBe(0);
   });
 });
 

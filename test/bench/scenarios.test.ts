@@ -1,12 +1,15 @@
-/** The scenarios with shared prompts, run over HTTP against servers that cache everything, per slot, or nothing. */
+/** Scenarios run over HTTP against servers that remember all prompts, the last one, or none. */
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { openTarget } from '../../bench/load/target.js';
 import { parseLoadOptions } from '../../bench/options.js';
+import { officialOptions } from '../../bench/peers/schedule.js';
 import type { RunResult } from '../../bench/report/results.js';
 import { selectScenarios } from '../../bench/scenarios/index.js';
 import { runScenario } from '../../bench/scenarios/run-scenario.js';
+import type { Scenario } from '../../bench/scenarios/scenario.js';
+import { smokeScenarios } from '../../bench/scenarios/smoke.js';
 
 const servers: Server[] = [];
 
@@ -67,14 +70,28 @@ async function listen(remembers: number, tokenMs = 0): Promise<{ url: string; pr
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, prompts };
 }
 
-async function run(url: string, name: string, flags: Record<string, string> = {}): Promise<RunResult> {
+const defaults = {
+  seconds: '12',
+  'warmup-seconds': '0',
+  'prompt-tokens': '64',
+  'output-tokens': '2',
+  clients: '8',
+  lengths: 'fixed',
+  'ttft-target-ms': '1',
+  'itl-target-ms': '1',
+  'context-tokens': '1024',
+};
+
+async function run(
+  url: string,
+  wanted: string | Scenario,
+  flags: Record<string, string> = {},
+): Promise<RunResult> {
   const target = await openTarget({ url });
-  const load = { seconds: '12', 'warmup-seconds': '0', 'prompt-tokens': '64', 'output-tokens': '2' };
-  const rest = { clients: '8', lengths: 'fixed', 'ttft-target-ms': '1', 'itl-target-ms': '1' };
-  const options = parseLoadOptions({ ...load, ...rest, 'context-tokens': '1024', ...flags });
-  const [scenario] = selectScenarios([name]);
+  const options = parseLoadOptions({ ...defaults, ...flags });
+  const scenario = typeof wanted === 'string' ? selectScenarios([wanted])[0]! : wanted;
   const { signal } = new AbortController();
-  const result = await runScenario({ subject: 's', scenario: scenario!, target, options, seed: 1, signal });
+  const result = await runScenario({ subject: 's', scenario, target, options, seed: 1, signal });
   target.endpoint.agent.destroy();
   return result;
 }
@@ -134,6 +151,22 @@ describe('after warm-up', () => {
     expect(metrics.cachedOfIdeal).toBeGreaterThan(0.05);
     expect(metrics.cachedOfIdeal).toBeLessThan(0.25);
   });
+});
+
+it('a round of bench:smoke is the same small work every time', async () => {
+  const { url } = await listen(1000, 2);
+  const work = { throughput: 16, 'shared-prefix-200': 8, interference: undefined };
+  expect(smokeScenarios.map(({ name }) => name)).toEqual(Object.keys(work));
+  for (const scenario of smokeScenarios) {
+    const { seconds } = officialOptions(parseLoadOptions(defaults), scenario);
+    const { metrics } = await run(url, scenario, { seconds: `${seconds}`, clients: '8' });
+    expect(metrics.requests).toBe(work[scenario.name as keyof typeof work]);
+    expect(metrics.unfinishedRequests).toBe(0);
+    if (scenario.name === 'interference') {
+      expect(metrics).toMatchObject({ steadyTokens: 8 * 30, longRequests: 1 });
+      expect(metrics.totalSeconds).toBeGreaterThan(0.3);
+    }
+  }
 });
 
 function countOf(text: string, texts: readonly string[]): number {
