@@ -58,9 +58,9 @@ export class BullQueue {
     options.link.onUp(() => this.open());
   }
 
-  /** @returns whether it was still waiting */
-  async remove(jobId: string): Promise<boolean> {
-    return (await this.opened().remove(jobId)) === 1;
+  /** Takes a job away that nobody has taken. */
+  async remove(jobId: string): Promise<void> {
+    await this.opened().remove(jobId);
   }
 
   async has(jobId: string): Promise<boolean> {
@@ -158,7 +158,10 @@ export class BullQueue {
       .catch((error) => link.noteFault(error));
   }
 
-  /** A job so broken that BullMQ cannot even name it: it is the one locked by this process that does not run here. */
+  /**
+   * A job so broken that BullMQ cannot even name it: of those locked by this process that do not run here, it is the one
+   * taken last. Another may be waiting for its lock to run out.
+   */
   private async parkUnreadable(error: Error): Promise<void> {
     const { link, nodeId, running, onFault } = this.options;
     const { commands } = link;
@@ -184,6 +187,7 @@ export class BullQueue {
         .exec();
       this.options.onUnreadable(id);
       onFault(`job ${id} cannot be read and was set aside`, error);
+      return;
     }
   }
 }

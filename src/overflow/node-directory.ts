@@ -60,12 +60,6 @@ export class NodeDirectory {
     return this.knownModel;
   }
 
-  get workers(): number {
-    let count = 0;
-    for (const { model } of this.nodes.values()) if (model) count += 1;
-    return count;
-  }
-
   /** Slots of all workers together. */
   get slotCount(): number {
     let sum = 0;

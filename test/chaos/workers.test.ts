@@ -92,5 +92,6 @@ describeWithRedis('a worker in the middle of a stream', () => {
     await dying.kill();
     workers = others;
     await expectUndisturbed(stream, 2);
+    expect(await others[0]!.metric('chairlift_overflow_events_total{event="retried"}')).toBeGreaterThan(0);
   });
 });

@@ -1,5 +1,6 @@
+import fc from 'fast-check';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { classAgingMs } from '../../scheduler/index.js';
+import { classAgingMs, OverflowQueue, overflowCost, priorityClasses } from '../../scheduler/index.js';
 import { greedySampling } from '../../src/engine/sampling-parameters.js';
 import { silentOverflowObserver } from '../../src/metrics/overflow-observer.js';
 import type { TakenJob } from '../../src/overflow/overflow-store.js';
@@ -19,10 +20,11 @@ describeWithRedis('the order in Redis', () => {
   let stores: RedisStore[];
   let count: number;
   let expired: number;
+  let finishedPerSecond: number;
 
   beforeEach(async () => {
     redis = await startRedis();
-    [links, stores, count, expired] = [[], [], 0, 0];
+    [links, stores, count, expired, finishedPerSecond] = [[], [], 0, 0, 0];
   });
 
   afterEach(async () => {
@@ -37,7 +39,7 @@ describeWithRedis('the order in Redis', () => {
     const store = new RedisStore({
       ...{ link, takes, maxOverflow, lockMs, onFault, keyPrefix: 'order', retentionMs: 10_000 },
       nodeId: `node-${links.length}`,
-      announce: () => ({ model, finishedPerSecond: 0 }),
+      announce: () => ({ model, finishedPerSecond }),
       codec: () => null,
       observer: {
         ...silentOverflowObserver,
@@ -220,6 +222,60 @@ describeWithRedis('the order in Redis', () => {
     second.deliver(says('three'));
     await until(() => heard.length === 3);
     expect(heard.map((event) => event.type === 'text' && event.text)).toEqual(['one ', 'two ', 'three']);
+  });
+
+  it('is between tenants and classes what the scheduler’s queue says, whatever they ask for', async () => {
+    const [gateway, worker] = [await open(false), await open(true)];
+    const step = fc.record({
+      tenant: fc.constantFrom('a', 'b', 'c'),
+      priorityClass: fc.constantFrom(...priorityClasses),
+      maxTokens: fc.integer({ min: 1, max: 2000 }),
+      takes: fc.nat(2),
+    });
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
+        const queue = new OverflowQueue<null>();
+        const [expected, taken]: string[][] = [[], []];
+        const takeOne = async () => {
+          expected!.push(queue.take()?.id ?? 'none');
+          taken!.push((await worker.take())?.request.id ?? 'none');
+        };
+        await redis.client.del('order:start-times');
+        for (const { takes, ...fields } of steps) {
+          const id = await add(gateway, fields);
+          const { priorityClass, tenant, maxTokens } = fields;
+          const asked = { promptTokens: 1, promptCharacters: 0, choices: 1, maxTokens };
+          queue.add(id, queue.place(priorityClass, tenant, overflowCost(asked), Date.now()), null);
+          for (let count = 0; count < takes; count += 1) await takeOne();
+        }
+        while (queue.size > 0) await takeOne();
+        expect(taken).toEqual(expected);
+      }),
+      { numRuns: 20 },
+    );
+  });
+
+  it('says by the pace of all workers when to come back', async () => {
+    finishedPerSecond = 1.5;
+    const gateways = [await open(false, 60), await open(true, 60)];
+    await until(() => gateways[0]!.directory.finishedPerSecond === 3);
+    for (let queued = 0; queued < 60; queued += 1) await add(gateways[0]!, {});
+    // Half of sixty, three a second.
+    await expect(add(gateways[0]!, {})).rejects.toMatchObject({ code: 'queue_full', retryAfterSeconds: 10 });
+  });
+
+  it('loses nobody to the garbage behind it', async () => {
+    const [gateway, worker] = [await open(false), await open(true)];
+    const [first, broken] = [await add(gateway, {}), await add(gateway, {})];
+    // Its beginning fails, so that it is locked and nobody has it.
+    await redis.client.set(`order:tok:${first}`, 'no stream');
+    await expect((await take(worker)).begin()).rejects.toThrow('WRONGTYPE');
+    await redis.client.hset(`order:overflow:${broken}`, 'opts', '{"broken');
+    expect(await worker.take()).toBeNull();
+    expect(await redis.client.zrange('order:overflow:failed', 0, -1)).toEqual([broken]);
+    await redis.client.del(`order:tok:${first}`);
+    await until(async () => (await waiting()) === 1);
+    expect(await takeAll(worker)).toEqual([first]);
   });
 
   it('never lets more in than the limit, whoever comes at once', async () => {

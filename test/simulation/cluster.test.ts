@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { OverflowPolicy, OverflowQueue, priorityClasses } from '../../scheduler/index.js';
+import { OverflowPolicy, OverflowQueue, priorityClasses, Scheduler } from '../../scheduler/index.js';
 import { explainClusterFailure } from '../../src/simulation/cluster/cluster-command.js';
 import { type ClusterRules, realRules } from '../../src/simulation/cluster/cluster-rules.js';
 import { drawClusterScenario } from '../../src/simulation/cluster/cluster-scenario.js';
@@ -58,6 +58,18 @@ describe('two workers and an overflow store', { timeout: 60_000 }, () => {
       'whoever goes on begins at the start',
       { resumeFrom: (_, texts) => realRules.resumeFrom(_, texts).map((point) => ({ ...point, tokens: [] })) },
       'tokens-exact',
+    ],
+    [
+      'nobody may wait',
+      {
+        Scheduler: class extends Scheduler {
+          override submit(...[specs, nowMs]: Parameters<Scheduler['submit']>) {
+            const impatient = specs.map((spec) => ({ ...spec, deadlineMs: nowMs }));
+            return super.submit(impatient, nowMs);
+          }
+        },
+      },
+      'ends-for-a-reason',
     ],
     [
       'nobody looks which of his requests wait in the store',

@@ -14,23 +14,6 @@ import { LineAndStore } from './line-and-store.js';
 import { SimulatedRedis } from './simulated-redis.js';
 import type { Network } from './store-connection.js';
 
-/** Every name under which a run can fail. */
-export const clusterInvariantNames = [
-  'ends-once',
-  'ends-for-a-reason',
-  'tokens-exact',
-  'no-overtaking',
-  'store-bound',
-  'store-fairness',
-  'store-ageing',
-  'hysteresis',
-  'store-gets-its-turn',
-  'leaves-nothing',
-  'liveness',
-  'scheduler-assertion',
-  'crash',
-] as const;
-
 /** Ticks are those of both workers together. */
 export interface ClusterOptions extends RunOptions {
   rules?: ClusterRules;

@@ -45,8 +45,8 @@ export interface StoreObserver {
 }
 
 /**
- * What Redis, BullMQ and the scripts of `src/overflow/redis-scripts.ts` do, one atomic command at a time; the order of
- * jobs is the real one. Its faults are those of the way to it: see `StoreConnection`.
+ * What Redis, BullMQ and the scripts of `src/overflow` do, one atomic command at a time; the order of jobs is the real
+ * one. Its faults are those of the way to it: see `StoreConnection`.
  */
 export class SimulatedRedis {
   readonly queue: OverflowQueue<StoredJob>;
