@@ -123,7 +123,9 @@ describe('the real addon under our tick loop', () => {
   });
 
   it('ends only the sequence whose row the addon refuses to sample', async () => {
-    const { samplers } = runtime.engine as unknown as { samplers: Map<number, { dispose(): void }> };
+    const { samplers } = runtime.engine as unknown as {
+      samplers: { bySequence: Map<number, { dispose(): void }> };
+    };
     const request = requestFor(core, story(), { maxTokens: 40, choicesPerPrompt: 3 });
     const undisturbed = await run(core, request);
     const finished = new Map<number, string>();
@@ -135,7 +137,7 @@ describe('the real addon under our tick loop', () => {
           if (finished.size === 3) resolve();
         } else {
           tokens[event.choice]!.push(...event.tokens);
-          if (event.choice === 1 && tokens[1]!.length === 5) [...samplers.values()][1]!.dispose();
+          if (event.choice === 1 && tokens[1]!.length === 5) [...samplers.bySequence.values()][1]!.dispose();
         }
       });
     });
