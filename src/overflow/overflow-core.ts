@@ -199,7 +199,7 @@ export class OverflowCore implements ServingCore {
   }
 
   private slotFreed(): void {
-    this.estimator.finished(performance.now());
+    this.estimator.finished(performance.now(), this.stats());
     this.policy.slotFreed();
   }
 

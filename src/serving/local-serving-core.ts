@@ -266,7 +266,7 @@ export class LocalServingCore implements ServingCore {
     choice.live.choices.delete(event.sequenceId);
     if (event.message) this.options.onFault(`sequence ${event.sequenceId}: ${event.message}`, null);
     observer.requestFinished(choice.finish(event, nowMs()));
-    this.waitEstimator.finished(nowMs());
+    this.waitEstimator.finished(nowMs(), this.scheduler.stats());
     if (choice.live.choices.size === 0) this.requests.delete(choice.live.request.id);
     if (this.choices.size === 0) this.onIdle?.();
   }

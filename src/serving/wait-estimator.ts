@@ -1,35 +1,52 @@
+import type { SchedulerStats } from '../../scheduler/index.js';
+
 const minimumSeconds = 1;
 /** The openai client ignores a Retry-After beyond this. */
 const maximumSeconds = 60;
 const forgettingMs = 30_000;
+/** With more of the slots free, the pace says how much was asked for, not how much could be done. */
+const mostFreeShare = 0.25;
 
-/** How soon a place in line opens, from the rate at which sequences finished lately. */
+/** Slots and line right after a sequence has finished. */
+export type Occupancy = Pick<SchedulerStats, 'waiting' | 'slotCount' | 'cachedSlots' | 'emptySlots'>;
+
+/** How soon a place in line opens, from the rate at which sequences finished lately while slots were scarce. */
 export class WaitEstimator {
-  private rate = 0;
+  /** While slots were scarce; what is long ago counts less. */
+  private finishes = 0;
+  private scarceMs = 0;
+  /** Of the latest finish, if slots were scarce then. */
   private lastMs: number | null = null;
 
-  finished(nowMs: number): void {
+  finished(nowMs: number, { waiting, slotCount, cachedSlots, emptySlots }: Occupancy): void {
+    const otherFreeSlots = cachedSlots + emptySlots - 1;
+    if (waiting === 0 && otherFreeSlots > mostFreeShare * slotCount) {
+      this.lastMs = null;
+      return;
+    }
     if (this.lastMs !== null) {
-      const gapMs = Math.max(1, nowMs - this.lastMs);
-      const weight = 1 - Math.exp(-gapMs / forgettingMs);
-      this.rate += weight * (1000 / gapMs - this.rate);
+      const gapMs = nowMs - this.lastMs;
+      const kept = Math.exp(-gapMs / forgettingMs);
+      this.finishes = this.finishes * kept + 1;
+      this.scarceMs = this.scarceMs * kept + gapMs;
     }
     this.lastMs = nowMs;
   }
 
-  /** @returns milliseconds until those who wait now have gone; 0 while nothing has finished yet */
+  /** @returns milliseconds until those who wait now have gone; 0 while nothing is known */
   waitMs(waiting: number): number {
-    return this.rate <= 0 ? 0 : (waiting / this.rate) * 1000;
+    const rate = this.finishedPerSecond;
+    return rate === 0 ? 0 : (waiting / rate) * 1000;
   }
 
-  /** Sequences per second. */
+  /** Sequences per second; 0: not known yet. */
   get finishedPerSecond(): number {
-    return this.rate;
+    return this.scarceMs === 0 ? 0 : (1000 * this.finishes) / this.scarceMs;
   }
 
   /** @returns seconds for Retry-After until about half of those waiting are gone */
   retryAfterSeconds(waiting: number): number {
-    if (this.rate <= 0) return minimumSeconds;
-    return Math.min(maximumSeconds, Math.max(minimumSeconds, Math.ceil(waiting / 2 / this.rate)));
+    const seconds = Math.ceil(this.waitMs(waiting / 2) / 1000);
+    return Math.min(maximumSeconds, Math.max(minimumSeconds, seconds));
   }
 }

@@ -104,7 +104,7 @@ export class ClusterNode implements DrainHost {
   }
 
   slotFreed(): void {
-    this.estimator.finished(this.environment.timeline.nowMs);
+    this.estimator.finished(this.environment.timeline.nowMs, this.local!.engine.scheduler.stats());
     this.policy.slotFreed();
     this.environment.lineAndStore.slotFreed(this);
   }
