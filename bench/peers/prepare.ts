@@ -30,6 +30,12 @@ const cmakeFlags = [
   '-DLLAMA_BUILD_UI=OFF',
   '-DLLAMA_USE_PREBUILT_UI=OFF',
 ];
+/** What must be the same for a build in the cache to be used again. */
+const recipe = [
+  cmakeFlags.filter((flag) => /BUILD_TYPE|NATIVE/.test(flag)).join(' '),
+  'OpenMP',
+  'AMX tile stores kept, f16 without AVX512-FP16',
+].join('; ');
 
 /** Where node-llama-cpp keeps the source of its llama.cpp, as a git bundle. */
 const llamaFolder = join(packageFolder('node-llama-cpp'), 'llama');
@@ -52,7 +58,7 @@ export async function preparePeers(say: (line: string) => void): Promise<PeerBin
   if (given && !isComplete(given))
     throw new PeerError(`CHAIRLIFT_PEERS_DIR=${given} holds no ${binaries.join(', ')}.`);
   if (given) return { folder: given, release, build: buildNote(given) };
-  if (!isComplete(folder) || buildNote(folder) !== describeBuild()) await buildInto(cache, say);
+  if (!isComplete(folder) || !buildNote(folder).endsWith(recipe)) await buildInto(cache, say);
   return { folder, release, build: buildNote(folder) };
 }
 
@@ -101,8 +107,8 @@ async function buildInto(cache: string, say: (line: string) => void): Promise<vo
 }
 
 export function describeBuild(): string {
-  const compiler = spawnSync('c++', ['--version'], { encoding: 'utf8' }).stdout.split('\n', 1)[0] ?? '';
-  return `${compiler}; ${cmakeFlags.filter((flag) => /BUILD_TYPE|NATIVE/.test(flag)).join(' ')}; OpenMP; AMX tile stores kept, f16 without AVX512-FP16`;
+  const compiler = spawnSync('c++', ['--version'], { encoding: 'utf8' }).stdout?.split('\n', 1)[0];
+  return `${compiler ?? 'unknown compiler'}; ${recipe}`;
 }
 
 async function step(...[program, args, options]: Parameters<typeof runStep>): Promise<void> {
