@@ -56,18 +56,12 @@ function llamaServerArgs(profile: ServerProfile, port: number, more: string[]): 
   ];
 }
 
-function llamaServer(
-  name: string,
-  label: string,
-  description: string,
-  more: string[],
-  scenarios?: string[],
-): PeerSpec {
+/** Who a server is, and where it takes part. */
+type PeerIdentity = Omit<PeerSpec, 'start'>;
+
+function llamaServer(identity: PeerIdentity, more: string[]): PeerSpec {
   return {
-    name,
-    label,
-    description,
-    ...(scenarios ? { scenarios } : {}),
+    ...identity,
     start: (profile, port, binaries) => ({
       command: join(binaries.folder, 'llama-server'),
       args: llamaServerArgs(profile, port, more),
@@ -77,15 +71,11 @@ function llamaServer(
 }
 
 function nodeServer(
-  name: string,
-  label: string,
-  description: string,
+  identity: Pick<PeerSpec, 'name' | 'label' | 'description'>,
   slotsOf: (slots: number) => number,
 ): PeerSpec {
   return {
-    name,
-    label,
-    description,
+    ...identity,
     allSeedsIn: ['throughput', 'single'],
     // They share nothing between sequences, which shared-prefix-200 shows.
     exceptScenarios: ['shared-prefix-200-warm', 'shared-prompts-8', 'shared-prefix-1000'],
@@ -103,18 +93,9 @@ function nodeServer(
   };
 }
 
-function chairlift(
-  name: string,
-  label: string,
-  description: string,
-  native: NativeChoice,
-  scenarios?: string[],
-): PeerSpec {
+function chairlift(identity: PeerIdentity, native: NativeChoice): PeerSpec {
   return {
-    name,
-    label,
-    description,
-    ...(scenarios ? { scenarios } : {}),
+    ...identity,
     start: ({ modelPath, slots, contextTokens, threads }, port) => {
       const script = join(root, 'dist', 'src', 'cli', 'chairlift.cjs');
       if (!existsSync(script)) throw new PeerError(`${script} is missing; run npm run build first.`);
@@ -131,50 +112,68 @@ function chairlift(
 }
 
 const localBuild = chairlift(
-  'chairlift-local',
-  'chairlift, local build',
-  'The same on a llama.cpp compiled here by npm run build:native, as llama-server is.',
+  {
+    name: 'chairlift-local',
+    label: 'chairlift, local build',
+    description: 'The same on a llama.cpp compiled here by npm run build:native, as llama-server is.',
+    scenarios: ['throughput', 'single', 'interference'],
+  },
   'local',
-  ['throughput', 'single', 'interference'],
 );
+
+const bestFlags = ['-b', '512', '-ub', '512', '-fa', 'on', '-cram', '0'];
 
 /** In the order of every table and plot; the first is the one the others are compared with. */
 export const peerSpecs: readonly PeerSpec[] = [
-  chairlift('chairlift', 'chairlift', 'This project, as it is installed.', 'prebuilt'),
+  chairlift(
+    { name: 'chairlift', label: 'chairlift', description: 'This project, as it is installed.' },
+    'prebuilt',
+  ),
   localBuild,
   llamaServer(
-    'llama-server',
-    'llama-server',
-    'The C++ server of the same llama.cpp release, at its best flags.',
-    ['-b', '512', '-ub', '512', '-fa', 'on', '-cram', '0'],
+    {
+      name: 'llama-server',
+      label: 'llama-server',
+      description: 'The C++ server of the same llama.cpp release, at its best flags.',
+    },
+    bestFlags,
   ),
   llamaServer(
-    'llama-server-default',
-    'llama-server, defaults',
-    'The same with nothing set but model, slots, context and threads: batches of 2048 and 512, idle prompts kept in RAM.',
+    {
+      name: 'llama-server-default',
+      label: 'llama-server, defaults',
+      description:
+        'The same with nothing set but model, slots, context and threads: batches of 2048 and 512, idle prompts kept in RAM.',
+      scenarios: ['interference', 'multi-turn'],
+    },
     [],
-    ['interference', 'multi-turn'],
   ),
-  {
-    ...llamaServer(
-      'llama-server-unified',
-      'llama-server, -kvu',
-      'The same with one KV buffer for all slots (-kvu): rows of any slots share a pass, every row looks at all cells.',
-      ['-b', '512', '-ub', '512', '-fa', 'on', '-cram', '0', '-kvu'],
-      ['throughput', 'shared-prefix-200', 'sparse'],
-    ),
-    allSeedsIn: ['throughput', 'sparse'],
-  },
+  llamaServer(
+    {
+      name: 'llama-server-unified',
+      label: 'llama-server, -kvu',
+      description:
+        'The same with one KV buffer for all slots (-kvu): rows of any slots share a pass, every row looks at all cells.',
+      scenarios: ['throughput', 'shared-prefix-200', 'sparse'],
+      allSeedsIn: ['throughput', 'sparse'],
+    },
+    [...bestFlags, '-kvu'],
+  ),
   nodeServer(
-    'naive',
-    'sequence.evaluate()',
-    "What one would write oneself: fastify over node-llama-cpp's public sequence.evaluate(), one sequence per request.",
+    {
+      name: 'naive',
+      label: 'sequence.evaluate()',
+      description:
+        "What one would write oneself: fastify over node-llama-cpp's public sequence.evaluate(), one sequence per request.",
+    },
     (slots) => slots,
   ),
   nodeServer(
-    'serial',
-    'one at a time',
-    'The same with a single sequence: requests wait for each other.',
+    {
+      name: 'serial',
+      label: 'one at a time',
+      description: 'The same with a single sequence: requests wait for each other.',
+    },
     () => 1,
   ),
 ];
