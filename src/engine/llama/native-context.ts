@@ -48,6 +48,8 @@ export interface NativeContext {
   saveSequenceStateToFile(path: string, slot: number, tokens: Uint32Array): Promise<number>;
   /** Replaces what the slot holds. @returns the tokens saved with it; rejects on a missing or foreign file */
   loadSequenceStateFromFile(path: string, slot: number, contextTokens: number): Promise<Uint32Array>;
+  /** First position that every layer still holds. @returns -1 for an empty slot */
+  getSequenceKvCacheMinPosition(slot: number): number;
   /** @returns -1 for an empty slot */
   getSequenceKvCacheMaxPosition(slot: number): number;
   setThreads(threads: number): void;
@@ -89,6 +91,7 @@ const contextMethods: readonly (keyof NativeContext)[] = [
   'copySequenceStateFromOtherSequence',
   'saveSequenceStateToFile',
   'loadSequenceStateFromFile',
+  'getSequenceKvCacheMinPosition',
   'getSequenceKvCacheMaxPosition',
   'setThreads',
 ];

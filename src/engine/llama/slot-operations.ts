@@ -118,12 +118,15 @@ export class SlotOperations {
 
   /** Cuts the slot to its planned length; what cannot be cut, or is shorter, is emptied. -1: empty it as lost. */
   private settle(slot: number, keepTokens: number, applied: AppliedOperations): void {
-    if (keepTokens > 0 && this.held(slot) > keepTokens) {
-      this.native.removeTokenCellsFromSequence(slot, keepTokens, -1);
-    }
-    if (keepTokens > 0 && this.held(slot) === keepTokens) return;
+    if (keepTokens > 0 && (this.held(slot) === keepTokens || this.cut(slot, keepTokens))) return;
     this.native.disposeSequence(slot);
     if (keepTokens !== 0) applied.lostSlots.push(slot);
+  }
+
+  /** A sliding window of which the model's file says nothing shows only by what it has dropped at the beginning. */
+  private cut(slot: number, keepTokens: number): boolean {
+    this.native.removeTokenCellsFromSequence(slot, keepTokens, -1);
+    return this.held(slot) === keepTokens && this.native.getSequenceKvCacheMinPosition(slot) === 0;
   }
 
   private held(slot: number): number {
