@@ -4,7 +4,7 @@ import type { FinishReason, SchedulerEvent } from './events.js';
 import { promptTokenWeight } from './fair-share.js';
 import { chooseVictim, maxPreemptionsPerTick, stayTokens } from './preemption.js';
 import { Sequence } from './sequence.js';
-import type { SequenceSpec } from './sequence-spec.js';
+import type { PriorityClass, SequenceSpec } from './sequence-spec.js';
 import type { SlotPool } from './slot-pool.js';
 import type { PreemptionCounts, SchedulerStats } from './stats.js';
 import { WaitingQueue } from './waiting-queue.js';
@@ -38,6 +38,11 @@ export class Roster {
       waitingTokens: this.queue.promptTokens,
       freeSlots: this.pool.freeCount,
     };
+  }
+
+  /** How many that wait get a slot before a newcomer of this class and tenant. */
+  aheadOf(priorityClass: PriorityClass, tenant: string): number {
+    return this.queue.aheadOf(priorityClass, tenant);
   }
 
   /** Undefined once it has ended. */
@@ -100,16 +105,28 @@ export class Roster {
 
   stats(): Pick<
     SchedulerStats,
-    'waiting' | 'waitingTokens' | 'waitingByClass' | 'running' | 'prefilling' | 'decoding' | 'preemptions'
+    | 'waiting'
+    | 'waitingTokens'
+    | 'waitingByClass'
+    | 'running'
+    | 'runningByClass'
+    | 'prefilling'
+    | 'decoding'
+    | 'preemptions'
   > {
     let prefilling = 0;
-    for (const sequence of this.holders) if (sequence.isPrefilling) prefilling += 1;
+    const runningByClass = { interactive: 0, standard: 0, batch: 0 };
+    for (const sequence of this.holders) {
+      if (sequence.isPrefilling) prefilling += 1;
+      runningByClass[sequence.spec.priorityClass] += 1;
+    }
     const { waiting, waitingTokens } = this.line;
     return {
       waiting,
       waitingTokens,
       waitingByClass: this.queue.countByClass(),
       running: this.holders.size,
+      runningByClass,
       prefilling,
       decoding: this.holders.size - prefilling,
       preemptions: this.preemptions,

@@ -7,7 +7,7 @@ import { defaultOperationCosts } from './operation-costs.js';
 import { type SchedulingPolicy, throughputFirst } from './policy.js';
 import { type Row, type SchedulerConfig, type TickPlan, type TickResult, writtenSlot } from './ports.js';
 import { Roster } from './roster.js';
-import type { SequenceSpec } from './sequence-spec.js';
+import type { PriorityClass, SequenceSpec } from './sequence-spec.js';
 import { SlotCosts } from './slot-costs.js';
 import { SlotPool } from './slot-pool.js';
 import type { SchedulerStats } from './stats.js';
@@ -139,6 +139,11 @@ export class Scheduler {
 
   get hasWork(): boolean {
     return this.roster.hasWork;
+  }
+
+  /** How many that wait get a slot before a newcomer of this class and tenant, as classes stand now. */
+  aheadOf(priorityClass: PriorityClass, tenant: string): number {
+    return this.roster.aheadOf(priorityClass, tenant);
   }
 
   /** What each slot holds by the scheduler's account: positions, or null when unknown. For truth checks. */

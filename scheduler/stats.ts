@@ -15,6 +15,7 @@ export interface SchedulerStats {
   waitingByClass: Record<PriorityClass, number>;
   /** Sequences that hold a slot. */
   running: number;
+  runningByClass: Record<PriorityClass, number>;
   prefilling: number;
   decoding: number;
   slotCount: number;

@@ -80,6 +80,14 @@ class ClassQueue {
     return true;
   }
 
+  /** Tenants take turns: of every other one as many go first as this one will have waiting. */
+  aheadOf(tenant: string): number {
+    const own = this.lines.get(tenant)?.size ?? 0;
+    let ahead = own;
+    for (const [name, { size }] of this.lines) if (name !== tenant) ahead += Math.min(size, own + 1);
+    return ahead;
+  }
+
   /** The head of the least served tenant's line, and when the oldest head arrived. */
   next(): { sequence: Sequence; oldestArrivalMs: number } | null {
     let chosen: Sequence | null = null;
@@ -129,6 +137,16 @@ export class WaitingQueue {
       standard: this.of('standard').count,
       batch: this.of('batch').count,
     };
+  }
+
+  /** How many get a slot before a newcomer of this class and tenant. */
+  aheadOf(priorityClass: PriorityClass, tenant: string): number {
+    let ahead = 0;
+    for (const [name, queue] of this.classes) {
+      if (name === priorityClass) return ahead + queue.aheadOf(tenant);
+      ahead += queue.count;
+    }
+    return ahead;
   }
 
   fairShare(priorityClass: PriorityClass): FairShare {

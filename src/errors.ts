@@ -15,6 +15,7 @@ const errorCatalog = {
   request_too_large: { status: 413, type: 'invalid_request_error' },
   unsupported_media_type: { status: 415, type: 'invalid_request_error' },
   queue_full: { status: 429, type: 'rate_limit_error' },
+  wait_too_long: { status: 429, type: 'rate_limit_error' },
   generation_failed: { status: 500, type: 'server_error' },
   internal_error: { status: 500, type: 'server_error' },
   loading: { status: 503, type: 'server_error' },

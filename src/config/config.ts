@@ -1,4 +1,4 @@
-import type { TtftTargets } from '../../scheduler/index.js';
+import type { PriorityClass, TtftTargets } from '../../scheduler/index.js';
 import type { NativeChoice } from '../models/native-build.js';
 
 /** Everything `chairlift serve` can be told, parsed and validated. */
@@ -25,6 +25,8 @@ export interface ServeConfig {
   itlTargetMs: number | null;
   /** Milliseconds to a request's first token after which its prompt gets a larger share, by class. */
   ttftTargetsMs: TtftTargets;
+  /** Longest estimated wait for a slot, in milliseconds, with which a request is taken, by class; 0: any. */
+  maxWaitMs: Readonly<Record<PriorityClass, number>>;
   /** Time decode calls for a second or two at the first start with a model. */
   calibrate: boolean;
   /** Most sequences that wait for a slot. */
@@ -76,3 +78,15 @@ export interface ServeConfig {
 
 export const logLevels = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
 export type LogLevel = (typeof logLevels)[number];
+
+/** The other half of the time to the first token is for the prompt, and for what the estimate is wrong by. */
+const waitShare = 0.5;
+
+export function defaultMaxWaitMs(ttftTargetsMs: TtftTargets): ServeConfig['maxWaitMs'] {
+  const { interactive, standard, batch } = ttftTargetsMs;
+  return {
+    interactive: waitShare * interactive,
+    standard: waitShare * standard,
+    batch: waitShare * batch,
+  };
+}

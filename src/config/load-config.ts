@@ -1,5 +1,6 @@
+import { throughputFirst } from '../../scheduler/index.js';
 import { readApiKeyFile } from './api-key-file.js';
-import type { ServeConfig } from './config.js';
+import { defaultMaxWaitMs, type ServeConfig } from './config.js';
 import { isLoopbackHost } from './loopback.js';
 import { nearestWord } from './nearest-word.js';
 import { type OptionDefinition, type OptionKey, type OptionValues, serveOptions } from './serve-options.js';
@@ -126,7 +127,9 @@ function toServeConfig(
     problems.push(...file.problems.map((problem) => `${origins.apiKeyFile} ${apiKeyFile}: ${problem}`));
     warnings.push(...file.warnings);
   }
-  return { ...rest, apiKeys: [...new Set(keys)] };
+  const ttftTargetsMs = { ...throughputFirst.ttftTargetsMs, ...rest.ttftTargetsMs };
+  const maxWaitMs = { ...defaultMaxWaitMs(ttftTargetsMs), ...rest.maxWaitMs };
+  return { ...rest, ttftTargetsMs, maxWaitMs, apiKeys: [...new Set(keys)] };
 }
 
 /** Values that are fine alone and wrong together. */

@@ -1,8 +1,10 @@
 import { isIP } from 'node:net';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { priorityClasses, type TtftTargets } from '../../scheduler/index.js';
+import { type PriorityClass, priorityClasses } from '../../scheduler/index.js';
 import { nearestWord } from './nearest-word.js';
+
+type MillisecondsByClass = Readonly<Record<PriorityClass, number>>;
 
 /** `problem` completes the sentence "`--port 99999` ...", for example "must be a whole number from 0 to 65535". */
 export type Parsed<Value> = { ok: true; value: Value } | { ok: false; problem: string };
@@ -32,26 +34,32 @@ export function oneOf<Value extends string>(words: Readonly<Record<string, Value
   };
 }
 
-const longestTtftMs = 86_400_000;
+const longestByClassMs = 86_400_000;
 
-/** `interactive=500,batch=60000`: classes that are left out keep their target. */
-export function ttftTargets(defaults: TtftTargets): Parser<TtftTargets> {
-  const problem = `must be a list such as ${showTtftTargets(defaults)}, each from 1 to ${longestTtftMs} milliseconds`;
+/** `interactive=500,batch=60000`: classes may be left out. */
+export function millisecondsByClass(
+  example: MillisecondsByClass,
+  minimumMs: number,
+): Parser<Partial<MillisecondsByClass>> {
+  const problem =
+    `must be a list such as ${showByClass(example)}, ` +
+    `each from ${minimumMs} to ${longestByClassMs} milliseconds`;
   return (text) => {
-    const targets = { ...defaults };
+    const values: Partial<Record<PriorityClass, number>> = {};
     for (const part of text.split(',')) {
       const [, name = '', digits] = /^\s*(\w+)=(\d+)\s*$/.exec(part) ?? [];
       const milliseconds = Number(digits);
       const priorityClass = priorityClasses.find((each) => each === name);
-      if (!priorityClass || !(milliseconds >= 1 && milliseconds <= longestTtftMs)) return refused(problem);
-      targets[priorityClass] = milliseconds;
+      if (!priorityClass || !(milliseconds >= minimumMs && milliseconds <= longestByClassMs))
+        return refused(problem);
+      values[priorityClass] = milliseconds;
     }
-    return parsed(targets);
+    return parsed(values);
   };
 }
 
-export function showTtftTargets(targets: TtftTargets): string {
-  return priorityClasses.map((name) => `${name}=${targets[name]}`).join(',');
+export function showByClass(milliseconds: MillisecondsByClass): string {
+  return priorityClasses.map((name) => `${name}=${milliseconds[name]}`).join(',');
 }
 
 export const onOrOff: Parser<boolean> = (text) => {

@@ -1,26 +1,31 @@
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { throughputFirst } from '../../scheduler/index.js';
+import { type TtftTargets, throughputFirst } from '../../scheduler/index.js';
 import type { NativeChoice } from '../models/native-build.js';
-import { type LogLevel, logLevels, type ServeConfig } from './config.js';
+import { defaultMaxWaitMs, type LogLevel, logLevels, type ServeConfig } from './config.js';
 import {
   apiKey,
   directoryPath,
   filePath,
   hostName,
   keyPrefix,
+  millisecondsByClass,
   modelReference,
   oneOf,
   onOrOff,
   type Parser,
   redisUrl,
-  showTtftTargets,
-  ttftTargets,
+  showByClass,
   wholeNumber,
 } from './option-parsers.js';
 
-/** What the options say, before keys from `--api-key` and `--api-key-file` become `ServeConfig.apiKeys`. */
-export interface OptionValues extends Omit<ServeConfig, 'apiKeys'> {
+/**
+ * What the options say, before keys from `--api-key` and `--api-key-file` become `ServeConfig.apiKeys`, and classes
+ * that were left out get their default.
+ */
+export interface OptionValues extends Omit<ServeConfig, 'apiKeys' | 'ttftTargetsMs' | 'maxWaitMs'> {
+  ttftTargetsMs: Partial<TtftTargets>;
+  maxWaitMs: Partial<TtftTargets>;
   apiKey: readonly string[];
   apiKeyFile: string | null;
 }
@@ -151,15 +156,22 @@ export const serveOptions: readonly OptionDefinition[] = [
   }),
   option('ttftTargetsMs', '--ttft-target-ms', {
     valueName: 'class=milliseconds,...',
-    parse: ttftTargets(throughputFirst.ttftTargetsMs),
-    defaultValue: throughputFirst.ttftTargetsMs,
-    defaultText: showTtftTargets(throughputFirst.ttftTargetsMs),
+    parse: millisecondsByClass(throughputFirst.ttftTargetsMs, 1),
+    defaultValue: {},
+    defaultText: showByClass(throughputFirst.ttftTargetsMs),
     help: 'time to the first token after which a prompt gets a larger share, by class',
   }),
   option('calibrate', '--calibrate', {
     isSwitch: true,
     defaultValue: true,
     help: 'time decode calls for a second or two at the first start with a model',
+  }),
+  option('maxWaitMs', '--max-wait-ms', {
+    valueName: 'class=milliseconds,...',
+    parse: millisecondsByClass(defaultMaxWaitMs(throughputFirst.ttftTargetsMs), 0),
+    defaultValue: {},
+    defaultText: 'half of --ttft-target-ms',
+    help: 'longest estimated wait for a slot, by class; whoever would wait longer is answered 429; 0: any; unused while Redis is up',
   }),
   option('maxWaiting', '--max-waiting', {
     valueName: 'number',

@@ -1,3 +1,5 @@
+import type { PriorityClass } from '../../scheduler/index.js';
+
 /** What the HTTP layer needs to know; `ServeConfig` satisfies it. */
 export interface HttpConfig {
   /** Accepted API keys; empty: no authentication. */
@@ -7,6 +9,8 @@ export interface HttpConfig {
   requestTimeoutMs: number;
   /** Milliseconds a request may wait for a slot before it is dropped. */
   queueTimeoutMs: number;
+  /** Longest estimated wait for a slot with which a request is taken, by class; 0: any. */
+  maxWaitMs: Readonly<Record<PriorityClass, number>>;
   /** Most sequences that wait for a slot; bounds how many choices one request may ask for. */
   maxWaiting: number;
 }

@@ -100,6 +100,7 @@ export class ServiceMetrics implements ServingObserver {
   constructor() {
     for (const reason of finishReasons) this.finished.inc({ finished_reason: reason }, 0);
     this.rejected.inc({ reason: 'queue_full' satisfies ErrorCode }, 0);
+    this.rejected.inc({ reason: 'wait_too_long' satisfies ErrorCode }, 0);
     this.registerGauges();
     this.registerCostGauges();
     this.registerPreemptions();

@@ -1,4 +1,4 @@
-import { type OverflowPlace, OverflowQueue } from '../../scheduler/index.js';
+import { classRank, type OverflowPlace, OverflowQueue, type PriorityClass } from '../../scheduler/index.js';
 import { ServiceError } from '../errors.js';
 import type { GenerationRequest } from '../serving/serving-core.js';
 import { costOf, endingOf } from './job-cost.js';
@@ -41,6 +41,13 @@ export class MemoryStore implements OverflowStore {
     let count = 0;
     for (const [, { item }] of this.waiting.entries()) if (item.request.tenant === tenant) count += 1;
     for (const { request } of this.unbegun) if (request.tenant === tenant) count += 1;
+    return count;
+  }
+
+  queuedAhead(priorityClass: PriorityClass): number {
+    const rank = classRank({ priorityClass });
+    let count = 0;
+    for (const [, { item }] of this.waiting.entries()) if (classRank(item.request) <= rank) count += 1;
     return count;
   }
 

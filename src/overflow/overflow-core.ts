@@ -103,6 +103,12 @@ export class OverflowCore implements ServingCore {
       throw new ServiceError('loading', 'no worker has been seen yet', { retryAfterSeconds: 2 });
   }
 
+  expectedWaitMs(priorityClass: PriorityClass, tenant: string): number {
+    // With Redis the policy decides where it waits, and others may take it sooner.
+    if (!this.local || this.store.redis === 'up') return 0;
+    return this.local.expectedWaitMs(priorityClass, tenant, this.store.queuedAhead(priorityClass));
+  }
+
   submit(request: GenerationRequest, onEvent: (event: GenerationEvent) => void): void | Promise<void> {
     this.assertAccepting();
     const needsLog = request.resumable === true && this.store.redis === 'up';

@@ -41,6 +41,8 @@ export interface OverflowStore {
   /** Requests of this process that wait here. */
   readonly queued: number;
   queuedOf(tenant: string): number;
+  /** Of those that wait here for this process alone, how many it takes before a newcomer of this class. */
+  queuedAhead(priorityClass: PriorityClass): number;
   /** Requests of this process that another one computes. */
   readonly elsewhere: number;
   /**

@@ -111,6 +111,10 @@ export class RedisStore implements OverflowStore {
     return this.open.elsewhere;
   }
 
+  queuedAhead(): number {
+    return 0;
+  }
+
   queuedOf(tenant: string): number {
     return this.open.queuedOf(tenant);
   }

@@ -1,4 +1,4 @@
-import type { SchedulerStats } from '../../scheduler/index.js';
+import type { PriorityClass, SchedulerStats } from '../../scheduler/index.js';
 import type { TextCodec } from '../engine/text-codec.js';
 import { ServiceError } from '../errors.js';
 import { noStats } from './no-stats.js';
@@ -40,6 +40,10 @@ export class LoadingCore implements ServingCore {
 
   assertAccepting(): void {
     this.loaded().assertAccepting();
+  }
+
+  expectedWaitMs(priorityClass: PriorityClass, tenant: string): number {
+    return this.loaded().expectedWaitMs(priorityClass, tenant);
   }
 
   submit(request: GenerationRequest, onEvent: (event: GenerationEvent) => void): void | Promise<void> {

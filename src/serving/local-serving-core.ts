@@ -1,5 +1,6 @@
 import {
   type FinishedEvent,
+  type PriorityClass,
   type Rejection,
   Scheduler,
   type SchedulerEvent,
@@ -12,6 +13,7 @@ import type { TextCodec } from '../engine/text-codec.js';
 import { ServiceError } from '../errors.js';
 import type { ServingObserver } from '../metrics/serving-observer.js';
 import type { Measurement } from './calibration.js';
+import { ClassWaits } from './class-waits.js';
 import { LiveChoice, LiveRequest } from './live-request.js';
 import { tokenizeWithin } from './prompt-tokens.js';
 import type {
@@ -23,7 +25,6 @@ import type {
 } from './serving-core.js';
 import { TickLoop } from './tick-loop.js';
 import { TickTrace, type TraceEvent } from './tick-trace.js';
-import { WaitEstimator } from './wait-estimator.js';
 
 const traceLimitMs = 30_000;
 
@@ -54,7 +55,7 @@ export class LocalServingCore implements ServingCore {
   private readonly loop: TickLoop;
   private readonly loopEnded: Promise<void>;
   private readonly tickTrace = new TickTrace();
-  private readonly waitEstimator = new WaitEstimator();
+  private readonly waits = new ClassWaits();
   private readonly requests = new Map<string, LiveRequest>();
   private readonly choices = new Map<number, LiveChoice>();
   private nextSequenceId = 1;
@@ -101,6 +102,11 @@ export class LocalServingCore implements ServingCore {
     if (freeSlots === 0 && waitingTokens >= maxWaitingTokens) {
       throw this.rejected({ reason: 'waiting-tokens', waitingTokens, limit: maxWaitingTokens });
     }
+  }
+
+  expectedWaitMs(priorityClass: PriorityClass, tenant: string, alsoAhead = 0): number {
+    const ahead = alsoAhead + this.scheduler.aheadOf(priorityClass, tenant);
+    return this.waits.waitMs(priorityClass, ahead, this.scheduler.stats());
   }
 
   submit(request: GenerationRequest, onEvent: (event: GenerationEvent) => void): void {
@@ -266,7 +272,9 @@ export class LocalServingCore implements ServingCore {
     choice.live.choices.delete(event.sequenceId);
     if (event.message) this.options.onFault(`sequence ${event.sequenceId}: ${event.message}`, null);
     observer.requestFinished(choice.finish(event, nowMs()));
-    this.waitEstimator.finished(nowMs(), this.scheduler.stats());
+    // Who leaves the line makes it shorter, but says nothing of how soon slots come free.
+    if (event.generatedTokens > 0)
+      this.waits.finished(choice.spec.priorityClass, nowMs(), this.scheduler.stats());
     if (choice.live.choices.size === 0) this.requests.delete(choice.live.request.id);
     if (this.choices.size === 0) this.onIdle?.();
   }
@@ -308,13 +316,13 @@ export class LocalServingCore implements ServingCore {
         return this.reject(
           'queue_full',
           `the line is full: ${rejection.waiting} requests wait, the limit is ${rejection.limit}`,
-          this.waitEstimator.retryAfterSeconds(rejection.waiting),
+          this.waits.retryAfterSeconds(rejection.waiting),
         );
       case 'waiting-tokens':
         return this.reject(
           'queue_full',
           `the line is full: ${rejection.waitingTokens} prompt tokens wait, the limit is ${rejection.limit}`,
-          this.waitEstimator.retryAfterSeconds(this.scheduler.stats().waiting),
+          this.waits.retryAfterSeconds(this.scheduler.stats().waiting),
         );
     }
   }

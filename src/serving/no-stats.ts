@@ -6,6 +6,7 @@ export const noStats: SchedulerStats = {
   waitingTokens: 0,
   waitingByClass: { interactive: 0, standard: 0, batch: 0 },
   running: 0,
+  runningByClass: { interactive: 0, standard: 0, batch: 0 },
   prefilling: 0,
   decoding: 0,
   slotCount: 0,

@@ -99,6 +99,12 @@ export interface ServingCore {
    */
   assertAccepting(): void;
   /**
+   * Milliseconds a newcomer of this class and tenant would wait for a slot; 0 while that is not known, or where it may
+   * be served elsewhere.
+   * @param alsoAhead requests before it that are not in the line of this core
+   */
+  expectedWaitMs(priorityClass: PriorityClass, tenant: string, alsoAhead?: number): number;
+  /**
    * Takes all choices of the request or none. Events arrive on later turns of the event loop, never inside this call.
    * @returns a promise where it takes a while to know, e.g. from Redis; no event arrives before it is settled
    * @throws (or rejects with) ServiceError `queue_full`, `context_length_exceeded`, `draining`, ...

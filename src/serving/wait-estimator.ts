@@ -7,6 +7,8 @@ const forgettingMs = 30_000;
 /** With more of the slots free, the pace says how much was asked for, not how much could be done. */
 const mostFreeShare = 0.25;
 
+const leastGaps = 4;
+
 /** Slots and line right after a sequence has finished. */
 export type Occupancy = Pick<SchedulerStats, 'waiting' | 'slotCount' | 'cachedSlots' | 'emptySlots'>;
 
@@ -15,6 +17,7 @@ export class WaitEstimator {
   /** While slots were scarce; what is long ago counts less. */
   private finishes = 0;
   private scarceMs = 0;
+  private gaps = 0;
   /** Of the latest finish, if slots were scarce then. */
   private lastMs: number | null = null;
 
@@ -27,10 +30,16 @@ export class WaitEstimator {
     if (this.lastMs !== null) {
       const gapMs = nowMs - this.lastMs;
       const kept = Math.exp(-gapMs / forgettingMs);
+      this.gaps += 1;
       this.finishes = this.finishes * kept + 1;
       this.scarceMs = this.scarceMs * kept + gapMs;
     }
     this.lastMs = nowMs;
+  }
+
+  /** Whether more than a lucky or unlucky few have finished. */
+  get isSettled(): boolean {
+    return this.gaps >= leastGaps;
   }
 
   /** @returns milliseconds until those who wait now have gone; 0 while nothing is known */

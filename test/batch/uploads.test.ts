@@ -6,6 +6,7 @@ import { addFileRoutes } from '../../src/batch/file-routes.js';
 import { createHttpServer } from '../../src/http/server.js';
 import { ServiceMetrics } from '../../src/metrics/service-metrics.js';
 import { scratchDirectory } from '../support/batch-files.js';
+import { anyWaitMs } from '../support/http-test-server.js';
 import { ScriptedCore } from '../support/scripted-core.js';
 
 const limitMs = 300;
@@ -20,7 +21,13 @@ beforeAll(async () => {
   const metrics = new ServiceMetrics();
   const http = { apiKeys: [], maxBodyBytes: 100_000, requestTimeoutMs: 30_000, queueTimeoutMs: 30_000 };
   const config = {
-    ...{ ...http, maxWaiting: 64, dataDirectory: scratchDirectory(), maxDataBytes: 1e9 },
+    ...{
+      ...http,
+      maxWaiting: 64,
+      maxWaitMs: anyWaitMs,
+      dataDirectory: scratchDirectory(),
+      maxDataBytes: 1e9,
+    },
     ...{ maxBatchFileBytes: 1e9, maxBatchLines: 1000, batchLinesInFlight: null },
   };
   const onFault = () => {};

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { createHttpServer } from '../../src/http/server.js';
 import { ServiceMetrics } from '../../src/metrics/service-metrics.js';
 import { errorOf, get, post } from '../support/http-client.js';
-import { type HttpTestServer, startHttpServer } from '../support/http-test-server.js';
+import { anyWaitMs, type HttpTestServer, startHttpServer } from '../support/http-test-server.js';
 import { ScriptedCore } from '../support/scripted-core.js';
 
 const keys = ['first-key', 'second-key'];
@@ -93,6 +93,7 @@ test('keys never reach the log, at any level', async () => {
       maxBodyBytes: 1000,
       requestTimeoutMs: 1000,
       queueTimeoutMs: 1000,
+      maxWaitMs: anyWaitMs,
       maxWaiting: 1,
     },
     metrics: new ServiceMetrics(),

@@ -3,6 +3,7 @@ import { beforeEach, expect, test } from 'vitest';
 import { createHttpServer } from '../../src/http/server.js';
 import { ServiceMetrics } from '../../src/metrics/service-metrics.js';
 import { until } from '../support/http-client.js';
+import { anyWaitMs } from '../support/http-test-server.js';
 import { openRawStream } from '../support/raw-stream.js';
 import { ScriptedCore } from '../support/scripted-core.js';
 
@@ -17,6 +18,7 @@ beforeEach(async () => {
     maxBodyBytes: 1000,
     requestTimeoutMs: 5000,
     queueTimeoutMs: 5000,
+    maxWaitMs: anyWaitMs,
     maxWaiting: 1,
   };
   server = createHttpServer({ core, config, metrics: new ServiceMetrics() });

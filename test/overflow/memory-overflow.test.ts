@@ -91,6 +91,12 @@ describe('the store', () => {
     );
   });
 
+  it('counts who goes before a newcomer by class', async () => {
+    const store = open();
+    for (const priorityClass of priorityClasses) await store.add(job({ priorityClass }), () => {});
+    expect(priorityClasses.map((name) => store.queuedAhead(name))).toEqual([1, 2, 3]);
+  });
+
   it('refuses beyond its limit with the time to come back after', async () => {
     const store = open(1);
     await store.add(job({}), () => {});
@@ -238,6 +244,20 @@ describe('a core whose line is full', () => {
       });
     await core.close(0);
     expect(endings).toEqual(Array.from({ length: 6 }, () => 'cancelled'));
+  });
+
+  it('expects a newcomer to wait for all who are in line and beyond it', async () => {
+    const { core, local } = await startOverflowing(100);
+    let finished = 0;
+    for (let count = 0; count < 30; count += 1)
+      await core.submit(request(), (event) => {
+        if (event.type === 'finished') finished += 1;
+      });
+    await until(() => finished === 10);
+    const expectedMs = core.expectedWaitMs('interactive', 'a');
+    expect(expectedMs).toBeGreaterThan(local.expectedWaitMs('interactive', 'a'));
+    expect(core.expectedWaitMs('batch', 'a')).toBe(expectedMs);
+    await core.close(0);
   });
 
   it('refuses beyond the overflow, and lets go of what its clients left', async () => {

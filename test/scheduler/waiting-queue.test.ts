@@ -49,6 +49,18 @@ describe('WaitingQueue', () => {
     ]);
   });
 
+  it('knows how many go before a newcomer', () => {
+    const flood = [1, 2, 3, 4].map((id): [number, number, object] => [id, 0, { tenant: 'flood' }]);
+    const high = { priorityClass: 'standard', tenant: 'other' } as const;
+    const low = { priorityClass: 'batch', tenant: 'other' } as const;
+    const queue = queueOf(...flood, [5, 0, high], [6, 0, high], [7, 0, low]);
+    expect(queue.aheadOf('interactive', 'flood')).toBe(4);
+    expect(queue.aheadOf('interactive', 'other')).toBe(1);
+    expect(queue.aheadOf('standard', 'other')).toBe(6);
+    expect(queue.aheadOf('standard', 'flood')).toBe(5);
+    expect(queue.aheadOf('batch', 'flood')).toBe(7);
+  });
+
   it('gives no credit for time away', () => {
     const queue = queueOf([1, 0, { tenant: 'busy' }], [2, 0, { tenant: 'busy' }], [3, 0, { tenant: 'busy' }]);
     const first = queue.next()!;

@@ -4,6 +4,9 @@ import { createHttpServer } from '../../src/http/server.js';
 import { ServiceMetrics } from '../../src/metrics/service-metrics.js';
 import type { ServingCore } from '../../src/serving/serving-core.js';
 
+/** No request is refused for its estimated wait. */
+export const anyWaitMs = { interactive: 0, standard: 0, batch: 0 };
+
 export type HttpTestOptions = Partial<HttpConfig>;
 
 export interface HttpTestServer {
@@ -26,6 +29,7 @@ export async function startHttpServer(
     maxBodyBytes: options.maxBodyBytes ?? 1_000_000,
     requestTimeoutMs: options.requestTimeoutMs ?? 30_000,
     queueTimeoutMs: options.queueTimeoutMs ?? 30_000,
+    maxWaitMs: options.maxWaitMs ?? anyWaitMs,
     maxWaiting: options.maxWaiting ?? 64,
   };
   const server = createHttpServer({ core, config, metrics });

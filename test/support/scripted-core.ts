@@ -39,6 +39,10 @@ export class ScriptedCore implements ServingCore {
     if (this.refusal !== null) throw this.refusal;
   }
 
+  expectedWaitMs(): number {
+    return 0;
+  }
+
   submit(request: GenerationRequest, onEvent: (event: GenerationEvent) => void): void {
     this.assertAccepting();
     const scripted: ScriptedRequest = {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { throughputFirst } from '../../scheduler/index.js';
 import type { ServeConfig } from '../../src/config/config.js';
 import { type RunningServer, startServer } from '../../src/main.js';
+import { anyWaitMs } from './http-test-server.js';
 import { tinyModelPath } from './models.js';
 
 /** The program as `chairlift serve` starts it, on a free port: with the bundled model or the simulated engine. */
@@ -23,6 +24,7 @@ export function startWholeServer(
     threads: 2,
     itlTargetMs: null,
     ttftTargetsMs: throughputFirst.ttftTargetsMs,
+    maxWaitMs: anyWaitMs,
     calibrate: false,
     maxWaiting: 64,
     maxWaitingTokens: 100_000,

@@ -7,6 +7,7 @@ import type { AnswerIdentity, AnswerShape } from './answer-shape.js';
 import { collectAnswer } from './collect-answer.js';
 import type { ReadGeneration } from './generation-endpoints.js';
 import type { Presentation } from './presentation.js';
+import { refuseTooLate } from './refuse-too-late.js';
 import { streamAnswer, streamLimits } from './stream-answer.js';
 import type { Usage } from './usage.js';
 
@@ -37,6 +38,7 @@ export async function answerRequest(
   reply: FastifyReply,
   { options, shape, tokenize }: ReadGeneration,
 ): Promise<unknown> {
+  refuseTooLate(context, request.tenant, options.priorityClass);
   const turn = context.arrivals.enter(request.tenant, options.priorityClass);
   try {
     const prompts = await tokenize();
