@@ -19,8 +19,8 @@ const mostEntryBytes = 256 * 1024 * 1024;
 
 /**
  * The answers of one job so far, in append-only files: one per claim, so that each has one writer. An answer counts
- * when its line is in a file as a whole: written with one call as soon as it is there, which survives the death of the
- * process, and synced to disk at most a second later, which bounds what a power cut costs. A torn line is no answer.
+ * when its line is in a file as a whole: written as soon as the write before it has ended, which survives the death of
+ * the process, and synced to disk at most a second later, which bounds what a power cut costs. A torn line is no answer.
  * The first answer to a line is the answer; later ones are never read.
  */
 export class Journal {
@@ -38,6 +38,9 @@ export class Journal {
   private writtenBytes = 0;
   private syncedAtMs = performance.now();
   private last: Promise<void> = Promise.resolve();
+  /** For the next write, which waits for the one under way. */
+  private gathered: JournalEntry[] = [];
+  private nextWrite: Promise<void> | null = null;
 
   private constructor(files: FileHandle[], writer: FileHandle, lineCount: number) {
     this.files = [...files, writer];
@@ -71,10 +74,18 @@ export class Journal {
     return this.lengths[line]! > 0;
   }
 
-  /** Resolves when the answer survives the death of this process. Answers to answered lines are dropped. */
+  /**
+   * Resolves when the answer survives the death of this process. Answers to answered lines are dropped.
+   * Answers that come during a write are written together: libuv's pool may have one thread, where each write waits
+   * for a decode call.
+   */
   append(entry: JournalEntry): Promise<void> {
-    this.last = this.last.then(() => this.write(entry));
-    return this.last;
+    this.gathered.push(entry);
+    if (this.nextWrite === null) {
+      this.nextWrite = this.last.then(() => this.writeGathered());
+      this.last = this.nextWrite;
+    }
+    return this.nextWrite;
   }
 
   /** Resolves when all answers survive a power cut. */
@@ -103,13 +114,23 @@ export class Journal {
     for (const file of this.files) await file.close();
   }
 
-  private async write(entry: JournalEntry): Promise<void> {
-    if (this.has(entry.line)) return;
-    const bytes = Buffer.from(`${JSON.stringify(entry)}\n`);
+  private async writeGathered(): Promise<void> {
+    const fresh = new Map<number, JournalEntry>();
+    for (const entry of this.gathered) {
+      if (!this.has(entry.line) && !fresh.has(entry.line)) fresh.set(entry.line, entry);
+    }
+    this.gathered = [];
+    this.nextWrite = null;
+    const entries = [...fresh.values()];
+    if (entries.length === 0) return;
+    const lines = entries.map((entry) => Buffer.from(`${JSON.stringify(entry)}\n`));
     // After a failed write nothing more is added: `last` stays rejected.
-    await this.writer.appendFile(bytes);
-    this.note(entry, this.files.length - 1, this.writtenBytes, bytes.length - 1);
-    this.writtenBytes += bytes.length;
+    await this.writer.appendFile(Buffer.concat(lines));
+    for (const [index, entry] of entries.entries()) {
+      const { length } = lines[index]!;
+      this.note(entry, this.files.length - 1, this.writtenBytes, length - 1);
+      this.writtenBytes += length;
+    }
     if (performance.now() - this.syncedAtMs < syncMs) return;
     this.syncedAtMs = performance.now();
     await this.writer.datasync();

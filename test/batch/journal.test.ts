@@ -64,6 +64,24 @@ test('the first answer to a line counts, across claims, and outputs come in orde
   await third.close();
 });
 
+test('answers that come during a write are written together, each found again', async () => {
+  const directory = newDirectory();
+  const journal = await Journal.open(directory, 1, 4);
+  const underWay = journal.append(entry(3));
+  await Promise.resolve();
+  const [next, joined] = [journal.append(entry(1, 'äöü')), journal.append(entry(0))];
+  expect(next).not.toBe(underWay);
+  expect(joined).toBe(next);
+  await joined;
+  const texts = async (each: Journal) =>
+    (await collect(each.outputs('all'))).map((line) => JSON.parse(line).text);
+  expect(await texts(journal)).toEqual(['answer 0', 'äöü', 'answer 3']);
+  await journal.close();
+  const again = await Journal.open(directory, 2, 4);
+  expect(await texts(again)).toEqual(['answer 0', 'äöü', 'answer 3']);
+  await again.close();
+});
+
 test('one claim at a time, and every claim has a number of its own', async () => {
   const directory = newDirectory();
   const claims = await Promise.all(Array.from({ length: 8 }, () => Claim.take(directory)));
