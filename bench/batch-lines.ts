@@ -54,16 +54,11 @@ function drawLines(count: number, seed: string): Line[] {
 
 type Timed = Pick<BatchLinesRun, 'seconds' | 'generatedTokens' | 'failedLines'>;
 
-function batchCommand(profile: Profile, input: string, output: string): StartCommand {
-  const { modelPath, slots, contextTokens, threads } = profile;
-  const shape = ['--slots', `${slots}`, '--context', `${contextTokens}`, '--threads', `${threads}`];
-  return {
-    command: process.execPath,
-    args: [
-      ...['dist/src/cli/chairlift.cjs', 'batch', input, '-o', output, '--model', modelPath],
-      ...[...shape, '--batch', '512', '--log-level', 'warn'],
-    ],
-  };
+/** With its own defaults: what users get. */
+function batchCommand({ modelPath, threads }: Profile, input: string, output: string): StartCommand {
+  const command = ['dist/src/cli/chairlift.cjs', 'batch', input, '-o', output];
+  const options = ['--model', modelPath, '--threads', `${threads}`, '--log-level', 'warn'];
+  return { command: process.execPath, args: [...command, ...options] };
 }
 
 /** The command shows its progress itself; from its last line comes how long answering took, without the model's loading. */

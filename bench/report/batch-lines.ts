@@ -48,7 +48,7 @@ export function batchLinesSection(results: BatchLines): string[] {
     '',
     '## A batch of lines with a shared system prompt',
     '',
-    `\`chairlift batch\` with its own engine, and the same ${formatNumber(lines, 0)} requests sent by a loop of ${clients} clients to llama-server at its best flags: ${model}, ${slots} slots, ${threads} threads; ${sharedWords} common words, ${ownWords} of their own, ${outputTokens} tokens out. Loading the model is not counted on either side.`,
+    `\`chairlift batch\` with its own engine and defaults, and the same ${formatNumber(lines, 0)} requests sent by a loop of ${clients} clients to llama-server at its best flags with ${slots} slots: ${model}, ${threads} threads; ${sharedWords} common words, ${ownWords} of their own, ${outputTokens} tokens out. Loading the model is not counted on either side.`,
     'Repeat with `npm run bench:batch`.',
     '',
     '| Round | | Seconds | Lines/s | Generated, tok/s | Failed lines |',

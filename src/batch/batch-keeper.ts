@@ -35,8 +35,11 @@ const retryMs = 10_000;
 const sweepMs = 600_000;
 const mostJobsAtOnce = 8;
 
-/** A waiting line must be there when a slot gets free, else the slot is empty for a tick. */
-export const defaultLinesInFlight = (slotCount: number) => Math.max(1, Math.ceil(slotCount * 1.25));
+/**
+ * A waiting line must be there when a slot gets free, else the slot is empty. Many end in the same tick, and for each
+ * it takes two or three ticks to write its answer and read the next line.
+ */
+export const defaultLinesInFlight = (slotCount: number) => Math.max(1, 2 * slotCount);
 
 /**
  * Runs the unfinished jobs of a data directory, several at a time, and goes on with what an earlier process left.

@@ -72,7 +72,7 @@ export interface ServeConfig {
   maxBatchFileBytes: number;
   /** Most lines of a batch job. */
   maxBatchLines: number;
-  /** Most lines of batch jobs that this process has under way; null: a quarter more than there are slots. */
+  /** Most lines of batch jobs that this process has under way; null: twice as many as there are slots. */
   batchLinesInFlight: number | null;
 }
 

@@ -332,7 +332,7 @@ export const serveOptions: readonly OptionDefinition[] = [
     valueName: 'number',
     parse: wholeNumber({ minimum: 1, maximum: 4096 }),
     defaultValue: null,
-    defaultText: 'a quarter more than there are slots',
+    defaultText: 'twice as many as there are slots',
     help: 'most requests of batch jobs under way at a time',
   }),
 ];
