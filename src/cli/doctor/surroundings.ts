@@ -1,19 +1,15 @@
 import { createServer } from 'node:net';
 import type { ServeConfig } from '../../config/config.js';
 import type { ModelLocation } from '../../models/locate-model.js';
+import { isNodeNewEnough, neededNode } from '../node-version.js';
 import { probeRedis, withoutRedis } from '../redis-probe.js';
 import { explainStartFailure } from '../start-failure.js';
 import { formatBytes } from '../terminal.js';
 import { type Check, fail, ok, warn } from './check.js';
 
-const oldestNode = [20, 11] as const;
-
 export function checkNode(version = process.versions.node): Check {
-  const [major = 0, minor = 0] = version.split('.').map(Number);
-  const needed = oldestNode.join('.');
-  const finding = `${version}, ${needed} or newer needed`;
-  const isNewEnough = major > oldestNode[0] || (major === oldestNode[0] && minor >= oldestNode[1]);
-  return isNewEnough ? ok('node', finding) : fail('node', finding, `install Node ${needed} or newer`);
+  const finding = `${version}, ${neededNode} needed`;
+  return isNodeNewEnough(version) ? ok('node', finding) : fail('node', finding, `install Node ${neededNode}`);
 }
 
 /** @param model null: the engine needs none */
