@@ -53,9 +53,9 @@ type Features = [
 const shortestMs = 0.001;
 const longestMs = 1e7;
 /** Of each shape. The typical one is their median: what disturbs fewer than half of them leaves no trace. */
-const callsKept = 5;
+const callsKept = 7;
 /** So many calls in a row, of whatever shapes, that are off by this factor, all the same way: the machine changed. */
-const shiftCalls = 3;
+const shiftCalls = 6;
 const shiftFactor = 1.4;
 const ticksPerFit = 16;
 const fitSweeps = 40;

@@ -1,29 +1,36 @@
 import { type CostCoefficients, CostModel, cellKey, median } from './cost-model.js';
 import type { TickWork } from './tick-work.js';
 
-/** The machine may have changed: this share of all time may go into trying what looks slower. */
-const trialShare = 0.02;
-/** A choice that a shape has not used for so many of its calls is tried, however slow it was. */
-const longestPauseCalls = 200;
-/** So is one that no shape has used for so many calls; twice as many after every failed trial in a row. */
+/** The first trial of a choice may cost this share of the time that its shape took without it ... */
+const firstTrialShare = 0.02;
+/** ... the next half as much, and so on while trials fail, down to this share. */
+const leastTrialShare = 0.005;
+/** What a trial is taken to cost at least and at most, in calls with the best choice. */
+const leastLossCalls = 0.05;
+const mostLossCalls = 3;
+/** When the machine has changed, so many failed trials come early: the first after this many calls, the next after twice as many. */
+const earlyTrials = 4;
 const pauseCalls = 4;
 /** Fewer calls may all have been disturbed: the line through other shapes may know better. */
 const callsToKnow = 3;
+/** Calls are disturbed in one direction: nearly a third of the latest ones counts, not half of them, as the typical one does. */
+const undisturbedShare = 0.3;
 
 interface Choice {
   threads: number;
   model: CostModel;
   /** Calls of all shapes since it was used. */
   idleCalls: number;
-  /** Trials in a row that were slower than the best, since the machine changed. */
+  /** Trials in a row, of all shapes, that were slower than the best, since the machine changed. */
   failures: number;
 }
 
-/** The calls of one shape (a cell of the cost model). */
+/** What one shape (a cell of the cost model) knows of a choice. */
 interface ShapeUse {
-  calls: number;
-  /** `calls` when a choice was last used. */
-  lastUse: Map<Choice, number>;
+  /** Decode time of this shape since the choice was used for it. */
+  idleMs: number;
+  /** As `Choice.failures`, of this shape. */
+  failures: number;
 }
 
 /**
@@ -32,9 +39,7 @@ interface ShapeUse {
  */
 export class TickCosts {
   private readonly choices: Choice[];
-  private readonly shapes = new Map<number, ShapeUse>();
-  /** What trials may cost now. */
-  private trialBudgetMs = 0;
+  private readonly shapes = new Map<number, Map<Choice, ShapeUse>>();
 
   /** @param threadChoices numbers of threads a tick may use, at least one */
   constructor(threadChoices: readonly number[]) {
@@ -59,7 +64,8 @@ export class TickCosts {
   }
 
   predictMs(work: TickWork): number {
-    return Math.min(...this.choices.map((choice) => estimateMs(choice, work)));
+    const { model } = this.best(work);
+    return median(model.recentMs(work)) ?? model.predictMs(work);
   }
 
   /** The number of threads for a call, now and then one that may have become better. */
@@ -69,7 +75,7 @@ export class TickCosts {
     return (tried ?? best).threads;
   }
 
-  /** A call that was made to be timed: what it lost is not charged to the trials, which could not begin for minutes. */
+  /** A call that was made to be timed, not one of a tick: it says nothing about trials. */
   learn(work: TickWork, threads: number, measuredMs: number): void {
     this.choiceOf(threads).model.observe(work, measuredMs);
   }
@@ -78,15 +84,20 @@ export class TickCosts {
   observe(work: TickWork, threads: number, measuredMs: number): void {
     const choice = this.choiceOf(threads);
     const best = this.best(work);
-    const lossMs = choice === best ? 0 : Math.max(0, measuredMs - estimateMs(best, work));
-    this.trialBudgetMs += trialShare * measuredMs - lossMs;
-    const use = this.useOf(work);
-    use.calls += 1;
-    use.lastUse.set(choice, use.calls);
-    for (const each of this.choices) each.idleCalls += 1;
+    const uses = this.usesOf(work);
+    for (const each of this.choices) {
+      each.idleCalls += 1;
+      uses.get(each)!.idleMs += measuredMs;
+    }
+    const use = uses.get(choice)!;
     choice.idleCalls = 0;
-    if (choice !== best) choice.failures = lossMs === 0 ? 0 : choice.failures + 1;
-    if (choice.model.observe(work, measuredMs)) choice.failures = 0;
+    use.idleMs = 0;
+    if (choice !== best) {
+      const hasFailed = measuredMs > estimateMs(best, work);
+      choice.failures = hasFailed ? choice.failures + 1 : 0;
+      use.failures = hasFailed ? use.failures + 1 : 0;
+    }
+    if (choice.model.observe(work, measuredMs)) this.forgetFailures();
   }
 
   /** The model of the choice that is fastest for a call like this. */
@@ -102,23 +113,27 @@ export class TickCosts {
 
   /** Going by the quickest of its latest calls: others may have been disturbed. */
   private isWorthTrying(work: TickWork, choice: Choice, best: Choice): boolean {
+    if (choice.failures < earlyTrials && choice.idleCalls >= pauseCalls * 2 ** choice.failures) return true;
+    const { idleMs, failures } = this.usesOf(work).get(choice)!;
     const bestMs = estimateMs(best, work);
-    const lossMs = leastMs(choice, work) - bestMs;
-    if (this.trialBudgetMs < Math.min(lossMs, bestMs)) return false;
-    if (choice.idleCalls >= pauseCalls * 2 ** choice.failures) return true;
-    const { calls, lastUse } = this.useOf(work);
-    const idleCalls = calls - (lastUse.get(choice) ?? 0);
-    if (idleCalls === 0) return false;
-    return idleCalls >= longestPauseCalls || lossMs <= trialShare * idleCalls * bestMs;
+    const lossCalls = leastMs(choice, work) / bestMs - 1;
+    const lossMs = bestMs * Math.min(mostLossCalls, Math.max(leastLossCalls, lossCalls));
+    return idleMs * Math.max(leastTrialShare, firstTrialShare / 2 ** failures) >= lossMs;
   }
 
-  private useOf(work: TickWork): ShapeUse {
+  private forgetFailures(): void {
+    for (const use of [...this.choices, ...[...this.shapes.values()].flatMap((uses) => [...uses.values()])]) {
+      use.failures = 0;
+    }
+  }
+
+  private usesOf(work: TickWork): Map<Choice, ShapeUse> {
     const key = cellKey(work);
     const known = this.shapes.get(key);
     if (known) return known;
-    const use = { calls: 0, lastUse: new Map() };
-    this.shapes.set(key, use);
-    return use;
+    const uses = new Map(this.choices.map((choice) => [choice, { idleMs: 0, failures: 0 }]));
+    this.shapes.set(key, uses);
+    return uses;
   }
 
   private choiceOf(threads: number): Choice {
@@ -128,8 +143,10 @@ export class TickCosts {
   }
 }
 
+/** By the undisturbed ones among the latest calls. */
 function estimateMs({ model }: Choice, work: TickWork): number {
-  return median(model.recentMs(work)) ?? model.predictMs(work);
+  const recentMs = model.recentMs(work);
+  return recentMs[Math.floor((recentMs.length - 1) * undisturbedShare)] ?? model.predictMs(work);
 }
 
 function leastMs({ model }: Choice, work: TickWork): number {

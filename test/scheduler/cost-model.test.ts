@@ -213,3 +213,92 @@ describe('TickCosts', () => {
     expect(quiet.threads.slice(-500).filter((threads) => threads === 2).length).toBeGreaterThan(400);
   });
 });
+
+/** Numbers from 0 to 1 that look random and are the same in every run. */
+function drawn(): () => number {
+  let state = 7;
+  return () => {
+    state = (state * 48_271) % 2_147_483_647;
+    return state / 2_147_483_647;
+  };
+}
+
+/** Calls of one shape that really cost `speeds` (by threads) times `costOf`, some of them disturbed. */
+function driveAtSpeeds(
+  costs: TickCosts,
+  calls: number,
+  speeds: { 1: number; 2: number },
+  disturbed: () => number = () => 1,
+): { lossShare: number; threads: number[] } {
+  const work = decode(32);
+  let spent = 0;
+  const threads = Array.from({ length: calls }, () => {
+    const chosen = costs.chooseThreads(work) as 1 | 2;
+    costs.observe(work, chosen, speeds[chosen] * costOf(work) * disturbed());
+    spent += speeds[chosen];
+    return chosen;
+  });
+  return { lossShare: spent / (calls * Math.min(speeds[1], speeds[2])) - 1, threads };
+}
+
+const usesOf = (threads: readonly number[], choice: number) =>
+  threads.filter((each) => each === choice).length;
+
+describe('Trials of the slower choice', () => {
+  const clear = { 1: 1.7, 2: 1 };
+
+  it.each([
+    { share: 0, speeds: clear, mostLossShare: 0.01 },
+    { share: 0.05, speeds: clear, mostLossShare: 0.01 },
+    { share: 0.3, speeds: clear, mostLossShare: 0.02 },
+    { share: 0.3, speeds: { 1: 1.1, 2: 1 }, mostLossShare: 0.02 },
+    { share: 0.3, speeds: { 1: 1.03, 2: 1 }, mostLossShare: 0.02 },
+  ])(
+    'lose little when a share of $share of all calls is 1.3 to 4 times slower, speeds $speeds',
+    ({ share, speeds, mostLossShare }) => {
+      const draw = drawn();
+      const disturbed = () => (draw() < share ? 1.3 * (4 / 1.3) ** draw() : 1);
+      expect(driveAtSpeeds(new TickCosts([1, 2]), 3_000, speeds, disturbed).lossShare).toBeLessThan(
+        mostLossShare,
+      );
+    },
+  );
+
+  it('are rare after a while, whether the difference is clear or small', () => {
+    for (const speeds of [clear, { 1: 1.05, 2: 1 }]) {
+      const costs = new TickCosts([1, 2]);
+      driveAtSpeeds(costs, 500, speeds);
+      const late = driveAtSpeeds(costs, 3_000, speeds);
+      expect(usesOf(late.threads, 1)).toBeGreaterThan(0);
+      expect(late.lossShare).toBeLessThan(0.006);
+    }
+  });
+
+  it('are not set off by one call that was disturbed', () => {
+    const costs = new TickCosts([1, 2]);
+    driveAtSpeeds(costs, 2_000, clear);
+    costs.observe(decode(32), 2, 4 * costOf(decode(32)));
+    expect(usesOf(driveAtSpeeds(costs, 20, clear).threads, 1)).toBeLessThan(2);
+  });
+
+  it('come back within a few calls when the chosen number becomes slower', () => {
+    const costs = new TickCosts([1, 2]);
+    driveAtSpeeds(costs, 2_000, clear);
+    const others = { 1: 1.2, 2: 1.6 };
+    expect(usesOf(driveAtSpeeds(costs, 20, others).threads, 1)).toBeGreaterThan(5);
+    expect(usesOf(driveAtSpeeds(costs, 20, others).threads, 1)).toBeGreaterThan(15);
+  });
+
+  it('find in the end what became faster although nothing else changed', () => {
+    const costs = new TickCosts([1, 2]);
+    driveAtSpeeds(costs, 2_000, clear);
+    const { threads } = driveAtSpeeds(costs, 300, { 1: 0.5, 2: 1 });
+    expect(usesOf(threads.slice(-100), 1)).toBeGreaterThan(90);
+  });
+
+  it('end at once when the chosen number becomes far slower than the other', () => {
+    const costs = new TickCosts([1, 2]);
+    driveAtSpeeds(costs, 2_000, clear);
+    expect(usesOf(driveAtSpeeds(costs, 100, { 1: 1.7, 2: 4 }).threads.slice(10), 2)).toBeLessThan(6);
+  });
+});
