@@ -1,9 +1,9 @@
 import type { CostCoefficients } from './cost-model.js';
 import type { RowShape } from './pass-count.js';
-import { overheadMs } from './work-of.js';
+import { overheadMs, withTokens } from './work-of.js';
 
-/** A gap is filled only where that saves so many times what its tokens cost. */
-const worthwhileFactor = 1.5;
+/** Tokens that nobody wants are added only where that saves so many times what they cost. */
+export const worthwhileFactor = 1.5;
 /** At the top of the rows, to reach a multiple of four. */
 const mostPadding = 3;
 /** Fewer rows are one cheap walk each; measured: padding them saves nothing. */
@@ -34,12 +34,12 @@ export function chooseGapSlots(
     const priceMs = priceOfAll(slots, priceOf);
     if (priceMs === null || slots.length > room) return 0;
     const savedMs =
-      overheadMs(filled, batchTokens, cost) - overheadMs(withTokens(filled, slots), batchTokens, cost);
+      overheadMs(filled, batchTokens, cost) - overheadMs(withOneEach(filled, slots), batchTokens, cost);
     return savedMs - worthwhileFactor * priceMs;
   };
   const chosen: number[] = [];
   const fill = (slots: readonly number[]) => {
-    filled = withTokens(filled, slots);
+    filled = withOneEach(filled, slots);
     room -= slots.length;
     chosen.push(...slots);
   };
@@ -82,7 +82,9 @@ function priceOfAll(slots: readonly number[], priceOf: PriceOf): number | null {
   return totalMs;
 }
 
-function withTokens(rows: readonly RowShape[], slots: readonly number[]): RowShape[] {
-  const added = slots.map((slot) => ({ slot, tokens: oneToken }));
-  return [...rows, ...added].sort((left, right) => left.slot - right.slot);
+function withOneEach(rows: readonly RowShape[], slots: readonly number[]): readonly RowShape[] {
+  return withTokens(
+    rows,
+    slots.map((slot) => ({ slot, tokens: oneToken })),
+  );
 }

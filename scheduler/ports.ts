@@ -38,14 +38,15 @@ export interface Row {
 }
 
 /**
- * A token nobody wants in a slot nobody uses, forgotten right after the call: it keeps the rows of
- * neighbouring slots in one pass, or makes their number a multiple of four, for less than that costs
- * otherwise.
+ * Tokens nobody wants, forgotten right after the call: in a slot without a row they keep the rows of neighbouring slots
+ * in one pass, behind a chunk of prompt they make its pass a multiple of four, for less than that costs otherwise.
  */
 export interface Filler {
   slot: number;
-  /** Where the slot ends. */
+  /** Where the slot ends, with the tokens of its row. */
   position: number;
+  /** How many. */
+  tokens: number;
 }
 
 /**
@@ -90,7 +91,7 @@ export interface TickPlan {
   /** Applied in order before the rows are decoded. */
   operations: readonly SlotOperation[];
   rows: readonly Row[];
-  /** Ascending by slot, none of them a row's; absent: none. */
+  /** Ascending by slot; absent: none. */
   fillers?: readonly Filler[];
   work: TickWork;
   /** Compute threads for this call. */

@@ -1,16 +1,18 @@
 import { BulkSharing } from './bulk-sharing.js';
 import type { CostCoefficients, CostModel } from './cost-model.js';
 import { chooseGapSlots } from './gap-filling.js';
+import type { RowShape } from './pass-count.js';
 import { automaticItlFactor, type SchedulingPolicy, wholePromptsFactor } from './policy.js';
 import type { Filler, SchedulerConfig } from './ports.js';
 import { affordableTokens, minimumChunkTokens, PrefillBudget, type PrefillDemand } from './prefill-budget.js';
 import type { Sequence } from './sequence.js';
 import { isBulk } from './sequence-spec.js';
 import type { Slot } from './slot.js';
+import { chooseTails } from './tail-padding.js';
 import type { TickCosts } from './tick-costs.js';
 import { fuseChunks, lateness, orderPrefills, rowOf, shareTokens } from './tick-planner.js';
 import type { TickWork } from './tick-work.js';
-import { workOf } from './work-of.js';
+import { withTokens, workOf } from './work-of.js';
 
 /** As long after the last sequence of another class, whoever comes next must not find a long tick of bulk work. */
 const cautionMs = 5_000;
@@ -84,7 +86,10 @@ export class TickSharing {
         batchTokens: this.config.batchTokens,
       });
     }
-    return { shares, fillers: this.fillGaps(slots, shares, riders.model.coefficients) };
+    const cost = riders.model.coefficients;
+    const gapFillers = this.fillGaps(slots, shares, cost);
+    const fillers = [...gapFillers, ...this.padTails(slots, shares, gapFillers, cost)];
+    return { shares, fillers: fillers.sort((left, right) => left.slot - right.slot) };
   }
 
   /** Whether a running sequence can be without a row for the sake of others. */
@@ -167,10 +172,7 @@ export class TickSharing {
    */
   private fillGaps(slots: readonly Slot[], shares: Map<Sequence, number>, cost: CostCoefficients): Filler[] {
     if (shares.size < 2) return [];
-    const rows = slots.flatMap(({ index, owner }) => {
-      const length = owner && shares.get(owner);
-      return length ? [{ slot: index, tokens: { length } }] : [];
-    });
+    const rows = shapesOf(slots, shares);
     const priceOf = (index: number) => {
       const heldTokens = this.tokensBeforeGapToken(slots[index]!);
       return heldTokens === null ? null : cost.perTokenMs + cost.perAttendedTokenMs * (heldTokens + 1);
@@ -179,10 +181,34 @@ export class TickSharing {
     const chosen = chooseGapSlots(rows, slotCount, batchTokens, cost, priceOf);
     return chosen.flatMap((index) => {
       const { owner, kvTokens } = slots[index]!;
-      if (!owner) return [{ slot: index, position: kvTokens! }];
+      if (!owner) return [{ slot: index, position: kvTokens!, tokens: 1 }];
       shares.set(owner, 1);
       return [];
     });
+  }
+
+  /** Fillers behind chunks of prompt. */
+  private padTails(
+    slots: readonly Slot[],
+    shares: ReadonlyMap<Sequence, number>,
+    gapFillers: readonly Filler[],
+    cost: CostCoefficients,
+  ): Filler[] {
+    const { batchTokens, contextTokens, reusePrefixes } = this.config;
+    if (reusePrefixes === false) return [];
+    const endOf = (index: number) => {
+      const owner = slots[index]!.owner!;
+      return owner.computedTokens + shares.get(owner)!;
+    };
+    const priceOf = (index: number, tokens: number) => {
+      const end = endOf(index);
+      if (end + tokens > contextTokens) return null;
+      return tokens * (cost.perTokenMs + cost.perAttendedTokenMs * (end + tokens));
+    };
+    const fillers = gapFillers.map(({ slot, tokens }) => ({ slot, tokens: { length: tokens } }));
+    const shapes = withTokens(shapesOf(slots, shares), fillers);
+    const tails = chooseTails(shapes, batchTokens, cost, priceOf);
+    return [...tails].map(([slot, tokens]) => ({ slot, position: endOf(slot), tokens }));
   }
 
   /** null: the slot cannot take one. Where tails cannot be cut, a filler could not be forgotten. */
@@ -201,4 +227,12 @@ export class TickSharing {
       tokens: decodeWork.tokens + minimumChunkTokens,
     });
   }
+}
+
+/** @param slots ascending */
+function shapesOf(slots: readonly Slot[], shares: ReadonlyMap<Sequence, number>): RowShape[] {
+  return slots.flatMap(({ index, owner }) => {
+    const length = owner && shares.get(owner);
+    return length ? [{ slot: index, tokens: { length } }] : [];
+  });
 }

@@ -3,27 +3,36 @@ import { passesOf, type RowShape } from './pass-count.js';
 import type { Filler, Row } from './ports.js';
 import type { TickWork } from './tick-work.js';
 
-const oneToken = { length: 1 };
-
 /** @param rows ascending by slot */
 export function workOf(rows: readonly Row[], batchTokens: number, fillers: readonly Filler[] = []): TickWork {
-  const shapes =
-    fillers.length === 0
-      ? rows
-      : [...rows, ...fillers.map(({ slot }) => ({ slot, tokens: oneToken }))].sort(
-          (left, right) => left.slot - right.slot,
-        );
+  const shapes = withTokens(
+    rows,
+    fillers.map(({ slot, tokens }) => ({ slot, tokens: { length: tokens } })),
+  );
   const work = { ...passesOf(shapes, batchTokens), tokens: 0, sampledRows: 0, attendedTokens: 0 };
   for (const { tokens, firstPosition, sample } of rows) {
     work.tokens += tokens.length;
     work.sampledRows += sample ? 1 : 0;
     work.attendedTokens += tokens.length * (firstPosition + (tokens.length + 1) / 2);
   }
-  for (const { position } of fillers) {
-    work.tokens += 1;
-    work.attendedTokens += position + 1;
+  for (const { position, tokens } of fillers) {
+    work.tokens += tokens;
+    work.attendedTokens += tokens * (position + (tokens + 1) / 2);
   }
   return work;
+}
+
+/**
+ * What the batch holds of each slot when `added` follow the rows.
+ * @param rows ascending by slot, as is the result
+ */
+export function withTokens(rows: readonly RowShape[], added: readonly RowShape[]): readonly RowShape[] {
+  if (added.length === 0) return rows;
+  const lengths = new Map(rows.map(({ slot, tokens }) => [slot, tokens.length]));
+  for (const { slot, tokens } of added) lengths.set(slot, (lengths.get(slot) ?? 0) + tokens.length);
+  return [...lengths]
+    .map(([slot, length]) => ({ slot, tokens: { length } }))
+    .sort((left, right) => left.slot - right.slot);
 }
 
 /**

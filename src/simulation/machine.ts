@@ -159,7 +159,9 @@ export class SimulatedMachine {
         this.store.append(slot, mode === 3 ? each : tokens[each]!, '');
       }
     });
-    for (const { slot } of plan.fillers ?? []) this.store.append(slot, draw, '');
+    for (const { slot, tokens } of plan.fillers ?? []) {
+      for (let each = 0; each < tokens; each += 1) this.store.append(slot, draw, '');
+    }
   }
 }
 

@@ -42,8 +42,18 @@ async function answersAfter(fillers: Filler[]): Promise<readonly number[]> {
 it('a filler leaves no trace in its slot, be it empty or not', async () => {
   const without = await answersAfter([]);
   const fillers = [
-    { slot: 1, position: promptTokens },
-    { slot: 3, position: 0 },
+    { slot: 1, position: promptTokens, tokens: 1 },
+    { slot: 3, position: 0, tokens: 2 },
   ];
   expect(await answersAfter(fillers)).toEqual(without);
+});
+
+it('fillers behind a chunk of prompt leave no trace: neither in its answer nor in its slot', async () => {
+  const answers = async (fillers: Filler[]) => {
+    for (let slot = 0; slot < 4; slot += 1) runtime.engine.clearSlot(slot);
+    const first = await run([row(0, 0, 1), row(1, 0, 13)], fillers);
+    expect([0, 1].map((slot) => runtime.engine.slotTokens(slot))).toEqual([1, 13]);
+    return [first, await run([row(0, 1, 2), row(1, 13, 2)])];
+  };
+  expect(await answers([{ slot: 1, position: 13, tokens: 3 }])).toEqual(await answers([]));
 });

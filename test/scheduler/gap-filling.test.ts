@@ -58,7 +58,7 @@ describe('a tick with a gap', () => {
   it('has a filler behind what the free slot holds, and the slot stays as it is', () => {
     const scheduler = withGap();
     const plan = planOf(scheduler);
-    expect(plan.fillers).toEqual([{ slot: 2, position: 5 }]);
+    expect(plan.fillers).toEqual([{ slot: 2, position: 5, tokens: 1 }]);
     expect(plan.work).toMatchObject({ passes: 1, tokens: 8, sampledRows: 7 });
     scheduler.applyTick({ ...decoded(plan), decodeMs: 18 });
     expect(scheduler.slotTokens()[2]).toBe(5);

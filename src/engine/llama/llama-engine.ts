@@ -1,5 +1,5 @@
 import type { LlamaContext, LlamaModel } from 'node-llama-cpp';
-import type { Filler, Row, TickPlan, TickResult } from '../../../scheduler/index.js';
+import type { Row, TickPlan, TickResult } from '../../../scheduler/index.js';
 import type { Engine, SlotAbilities, SlotOperationReport, TickTimings } from '../engine.js';
 import { greedySampling, type SamplingParameters } from '../sampling-parameters.js';
 import {
@@ -17,13 +17,16 @@ import type { SnapshotStore } from './snapshot-store.js';
 
 const lastTokenOnly = (length: number) => Uint32Array.of(length - 1);
 const none = new Uint32Array(0);
-/** Any token will do. */
-const fillerTokens = Uint32Array.of(0);
 
 interface SampledRow {
   rowIndex: number;
   batchIndex: number;
   sequenceId: number;
+}
+
+interface SlotEnd {
+  slot: number;
+  position: number;
 }
 
 type SampledTokens = Required<
@@ -124,8 +127,7 @@ export class LlamaEngine implements Engine {
       return { result: { outcome: 'slots-lost', slots: lostSlots, saves }, timings };
     }
     const fillStartedMs = performance.now();
-    const fillers = (plan.fillers ?? []).map(({ slot }) => ({ slot, position: this.slotTokens(slot) }));
-    const sampledRows = this.fillBatch(plan, fillers);
+    const { sampledRows, fillers } = this.fillBatch(plan);
     const startedMs = performance.now();
     const fillMs = startedMs - fillStartedMs;
     try {
@@ -175,25 +177,30 @@ export class LlamaEngine implements Engine {
     this.snapshots?.close();
   }
 
-  private fillBatch(plan: TickPlan, fillers: Filler[]): SampledRow[] {
+  /** @returns also where fillers begin: a slot without a row may, unnoticed, hold something else than planned */
+  private fillBatch(plan: TickPlan): { sampledRows: SampledRow[]; fillers: SlotEnd[] } {
     const sampledRows: SampledRow[] = [];
+    const fillers: SlotEnd[] = [];
     this.native.setThreads(plan.threads);
     this.native.initBatch(plan.work.tokens);
-    let nextFiller = 0;
+    const waiting = [...(plan.fillers ?? [])];
+    const fill = (slot: number, position: number) => {
+      this.native.addToBatch(slot, position, new Uint32Array(waiting.shift()!.tokens), none);
+      fillers.push({ slot, position });
+    };
     const fillBelow = (end: number) => {
-      for (; nextFiller < fillers.length && fillers[nextFiller]!.slot < end; nextFiller += 1) {
-        const { slot, position } = fillers[nextFiller]!;
-        this.native.addToBatch(slot, position, fillerTokens, none);
-      }
+      while (waiting.length > 0 && waiting[0]!.slot < end)
+        fill(waiting[0]!.slot, this.slotTokens(waiting[0]!.slot));
     };
     plan.rows.forEach(({ slot, firstPosition, tokens, sample, sequenceId }, rowIndex) => {
       fillBelow(slot);
       const logitIndexes = sample ? lastTokenOnly(tokens.length) : none;
       const [batchIndex] = this.native.addToBatch(slot, firstPosition, tokens, logitIndexes);
       if (batchIndex !== undefined) sampledRows.push({ rowIndex, batchIndex, sequenceId });
+      if (waiting[0]?.slot === slot) fill(slot, firstPosition + tokens.length);
     });
     fillBelow(this.slotCount);
-    return sampledRows;
+    return { sampledRows, fillers };
   }
 
   /** A row that cannot be sampled costs its own sequence, no other. */

@@ -1,4 +1,4 @@
-import type { Filler, TickPlan } from '../../../scheduler/index.js';
+import type { Filler, Row, TickPlan } from '../../../scheduler/index.js';
 import type { LedgerEntry } from '../ledger.js';
 import { splitEqualPasses } from '../split-equal.js';
 import { require } from '../violation.js';
@@ -6,7 +6,7 @@ import type { Invariant, World } from './invariant.js';
 
 /**
  * `rows-ascending`: one row per slot, in ascending order, none empty, all of running sequences in their own
- * slots; fillers ascend too, in slots that nobody owns and that have room.
+ * slots; fillers ascend too, behind a row or in slots that nobody owns, and have room.
  */
 export class RowsAscending implements Invariant {
   private readonly world: World;
@@ -27,21 +27,24 @@ export class RowsAscending implements Invariant {
       require(owner?.spec.id === sequenceId, 'slots-owned-once', () =>
         `slot ${slot} of ${owner?.spec.id} computes for ${sequenceId}`);
     }
-    this.checkFillers(plan?.fillers ?? []);
+    this.checkFillers(plan?.fillers ?? [], plan?.rows ?? []);
   }
 
-  private checkFillers(fillers: readonly Filler[]): void {
+  private checkFillers(fillers: readonly Filler[], rows: readonly Row[]): void {
     const { ledger, scenario } = this.world;
     let lastSlot = -1;
-    for (const { slot, position } of fillers) {
+    for (const { slot, position, tokens } of fillers) {
       require(slot > lastSlot && slot < scenario.config.slotCount, 'rows-ascending', () =>
         `filler of slot ${slot} follows ${lastSlot}`);
       lastSlot = slot;
+      const row = rows.find((each) => each.slot === slot);
       const owner = ledger.slotOwners.get(slot);
-      require(owner === undefined, 'slots-owned-once', () =>
-        `a filler goes into slot ${slot} of ${owner?.spec.id}`);
-      require(position < scenario.config.contextTokens, 'rows-ascending', () =>
-        `a filler goes into slot ${slot}, which is full`);
+      require(row !== undefined || owner === undefined, 'slots-owned-once', () =>
+        `a filler goes into slot ${slot} of ${owner?.spec.id}, which has no row`);
+      require(!row || position === row.firstPosition + row.tokens.length, 'rows-ascending', () =>
+        `the filler behind the row of slot ${slot} is at ${position}`);
+      require(tokens > 0 && position + tokens <= scenario.config.contextTokens, 'rows-ascending', () =>
+        `slot ${slot} has no room for ${tokens} fillers`);
     }
   }
 }
@@ -57,7 +60,7 @@ export class BatchSize implements Invariant {
   planned(plan: TickPlan | null): void {
     if (!plan) return;
     const { config, policy } = this.world.scenario;
-    const fillers = plan.fillers?.length ?? 0;
+    const fillers = (plan.fillers ?? []).reduce((sum, filler) => sum + filler.tokens, 0);
     const tokens = plan.rows.reduce((sum, row) => sum + row.tokens.length, fillers);
     require(tokens > 0 && tokens <= config.batchTokens, 'batch-size', () =>
       `${tokens} tokens in a batch of ${config.batchTokens}`);
@@ -81,8 +84,11 @@ export class PassesExact implements Invariant {
 
   planned(plan: TickPlan | null): void {
     if (!plan) return;
-    const fillers = (plan.fillers ?? []).map(({ slot }) => ({ slot, tokens: [0] }));
-    const rows = [...plan.rows, ...fillers].sort((left, right) => left.slot - right.slot);
+    const lengths = new Map(plan.rows.map(({ slot, tokens }) => [slot, tokens.length]));
+    for (const { slot, tokens } of plan.fillers ?? []) lengths.set(slot, (lengths.get(slot) ?? 0) + tokens);
+    const rows = [...lengths]
+      .map(([slot, length]) => ({ slot, tokens: { length } }))
+      .sort((left, right) => left.slot - right.slot);
     const passes = splitEqualPasses(rows, this.world.scenario.config.batchTokens);
     require(plan.work.passes === passes, 'passes-exact', () => {
       const shape = rows.map(({ slot, tokens }) => `${slot}:${tokens.length}`).join(' ');
