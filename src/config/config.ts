@@ -79,14 +79,14 @@ export interface ServeConfig {
 export const logLevels = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
 export type LogLevel = (typeof logLevels)[number];
 
-/** The other half of the time to the first token is for the prompt, and for what the estimate is wrong by. */
-const waitShare = 0.5;
+/** Who can wait five times the target is still better served late than told to come again. */
+const waitFactor = 5;
 
 export function defaultMaxWaitMs(ttftTargetsMs: TtftTargets): ServeConfig['maxWaitMs'] {
   const { interactive, standard, batch } = ttftTargetsMs;
   return {
-    interactive: waitShare * interactive,
-    standard: waitShare * standard,
-    batch: waitShare * batch,
+    interactive: waitFactor * interactive,
+    standard: waitFactor * standard,
+    batch: waitFactor * batch,
   };
 }

@@ -170,7 +170,7 @@ export const serveOptions: readonly OptionDefinition[] = [
     valueName: 'class=milliseconds,...',
     parse: millisecondsByClass(defaultMaxWaitMs(throughputFirst.ttftTargetsMs), 0),
     defaultValue: {},
-    defaultText: 'half of --ttft-target-ms',
+    defaultText: '5 times --ttft-target-ms',
     help: 'longest estimated wait for a slot, by class; whoever would wait longer is answered 429; 0: any; unused while Redis is up',
   }),
   option('maxWaiting', '--max-waiting', {

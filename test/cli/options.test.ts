@@ -52,7 +52,7 @@ const samples: Record<OptionKey, [text: string, value: unknown, other: string]> 
     { interactive: 300, standard: 10_000, batch: 5000 },
     'standard=1',
   ],
-  maxWaitMs: ['interactive=0,batch=7', { interactive: 0, standard: 5000, batch: 7 }, 'standard=1'],
+  maxWaitMs: ['interactive=0,batch=7', { interactive: 0, standard: 50_000, batch: 7 }, 'standard=1'],
   calibrate: ['false', false, 'true'],
   maxWaiting: ['0', 0, '7'],
   maxWaitingTokens: ['1000', 1000, '2000'],
