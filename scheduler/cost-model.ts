@@ -41,6 +41,7 @@ const names = [
   'perAttendedTokenMs',
   'perLeftoverTokenMs',
 ] as const;
+const leftoverIndex = names.indexOf('perLeftoverTokenMs');
 type Features = [
   passes: number,
   tokens: number,
@@ -82,6 +83,7 @@ export class CostModel {
   /** How many times longer the latest calls took than what was typical for their shapes. */
   private slowdowns: number[] = [];
   private relativeErrorMean = 0;
+  private leftoverShare: number | null = null;
 
   constructor(start: CostCoefficients = unmeasuredCost) {
     this.fitted = bounded(start);
@@ -94,6 +96,15 @@ export class CostModel {
   /** Mean of |predicted - measured| / measured over the latest calls. */
   get relativeError(): number {
     return this.relativeErrorMean;
+  }
+
+  /**
+   * What a leftover token costs was measured by itself, in times a token's cost. In calls of every size and on a busy
+   * machine it drowns: it is a twentieth of such a call.
+   */
+  fixLeftovers(share: number): void {
+    this.leftoverShare = share;
+    this.fit();
   }
 
   predictMs(work: TickWork): number {
@@ -156,6 +167,7 @@ export class CostModel {
   /** Least squares of relative errors under bounds, by projected Gauss-Seidel. */
   private fit(): void {
     const solution = coefficientList(this.fitted);
+    if (this.leftoverShare !== null) solution[leftoverIndex] = 0;
     const prior = [...solution];
     const equations = this.normalEquations();
     for (let sweep = 0; sweep < fitSweeps; sweep += 1) {
@@ -171,7 +183,11 @@ export class CostModel {
         solution[row] = Math.min(highest[name], Math.max(lowest[name], rest / (diagonal + ridge)));
       }
     }
-    this.fitted = coefficientsFrom(solution);
+    const fitted = coefficientsFrom(solution);
+    this.fitted =
+      this.leftoverShare === null
+        ? fitted
+        : { ...fitted, perLeftoverTokenMs: this.leftoverShare * fitted.perTokenMs };
   }
 
   private normalEquations(): { matrix: number[][]; target: number[] } {
@@ -179,7 +195,7 @@ export class CostModel {
     const target = names.map(() => 0);
     for (const calls of this.cells.values()) {
       const { work, ms } = median(this.byCost(calls))!.call;
-      const scaled = featuresOf(work).map((value) => value / ms);
+      const scaled = this.featuresOf(work).map((value) => value / ms);
       for (let row = 0; row < names.length; row += 1) {
         target[row]! += scaled[row]!;
         for (let column = 0; column < names.length; column += 1) {
@@ -189,10 +205,12 @@ export class CostModel {
     }
     return { matrix, target };
   }
-}
 
-function featuresOf({ passes, tokens, sampledRows, attendedTokens, leftoverTokens }: TickWork): Features {
-  return [passes, tokens, sampledRows, attendedTokens, leftoverTokens];
+  private featuresOf({ passes, tokens, sampledRows, attendedTokens, leftoverTokens }: TickWork): Features {
+    const share = this.leftoverShare;
+    if (share === null) return [passes, tokens, sampledRows, attendedTokens, leftoverTokens];
+    return [passes, tokens + share * leftoverTokens, sampledRows, attendedTokens, 0];
+  }
 }
 
 function coefficientList(coefficients: CostCoefficients): number[] {

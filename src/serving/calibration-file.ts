@@ -15,11 +15,14 @@ export interface CalibrationSubject {
   threads: number;
 }
 
+/** Rises with the shapes that are timed. */
+const shapesVersion = 2;
+
 /** Where the calibration of a model on this machine is kept. */
 export async function calibrationFile(directory: string, subject: CalibrationSubject): Promise<string> {
   const { size, mtimeMs } = await stat(subject.modelPath);
   const machine = [cpus()[0]?.model, cpus().length, totalmem(), process.version];
-  const key = createHash('sha256').update(JSON.stringify([subject, size, mtimeMs, machine]));
+  const key = createHash('sha256').update(JSON.stringify([shapesVersion, subject, size, mtimeMs, machine]));
   return join(directory, `calibration-${key.digest('hex').slice(0, 16)}.json`);
 }
 

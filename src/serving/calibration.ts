@@ -30,8 +30,15 @@ export interface Clocks {
 }
 
 const rounds = 2;
+/** Of each of the two sizes that tell what tokens beyond a multiple of four cost, in every round. */
+const leftoverCalls = 2;
+const evenTokens = 16;
+const unevenTokens = 15;
+const unevenLeftover = 3;
 /** Spinning threads use all the processor time they are given. */
 const undisturbedShare = 0.85;
+/** More is a disturbed call. */
+const mostShare = 6;
 const noPrompt = new Uint32Array(0);
 
 /** 1, 2, 4, ... and the most. */
@@ -79,6 +86,24 @@ export async function calibrate(
   return { measurements, undisturbed };
 }
 
+/**
+ * How many times the cost of a token each one left over of a multiple of four costs (`Passes`), by the quickest calls;
+ * null: not measured.
+ */
+export function leftoverShare(measurements: readonly Measurement[], threads: number): number | null {
+  const quickestMs = (tokens: number) =>
+    Math.min(
+      ...measurements
+        .filter(({ work, threads: of }) => of === threads && work.tokens === tokens && work.sampledRows === 1)
+        .map(({ decodeMs }) => decodeMs),
+    );
+  const evenMs = quickestMs(evenTokens);
+  const perTokenMs = (quickestMs(64) - evenMs) / (64 - evenTokens);
+  const leftoverMs = (quickestMs(unevenTokens) - evenMs + perTokenMs) / unevenLeftover;
+  const share = leftoverMs / perTokenMs;
+  return perTokenMs > 0 && Number.isFinite(share) ? Math.min(mostShare, Math.max(0, share)) : null;
+}
+
 function samplerOf(slot: number): number {
   return -1 - slot;
 }
@@ -92,6 +117,10 @@ function shapesFor({ slotCount, batchTokens, contextTokens }: Engine): Shape[] {
     { rows: Math.min(4, Math.ceil(slotCount / 2)), tokensEach: 1, stride: 2 },
     { rows: slotCount, tokensEach: 1, stride: 1 },
     { rows: Math.max(1, slotCount - 1), tokensEach: 1, stride: 1 },
+    ...Array.from({ length: leftoverCalls }, () => [
+      { rows: 1, tokensEach: Math.min(evenTokens, longest), stride: 1 } as const,
+      { rows: 1, tokensEach: Math.min(unevenTokens, longest), stride: 1 } as const,
+    ]).flat(),
     { rows: 1, tokensEach: Math.min(64, longest), stride: 1 },
     { rows: 1, tokensEach: Math.min(256, longest), stride: 1 },
   ];

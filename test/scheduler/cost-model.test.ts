@@ -41,6 +41,19 @@ const shapes = [decode(1), decode(8), decode(32), prefill(64), prefill(256), pre
 const typicalMs = (model: CostModel, work: TickWork) => median(model.recentMs(work))!;
 
 describe('CostModel', () => {
+  it('keeps what leftover tokens cost in tokens, once that is known, however noisy the calls', () => {
+    const model = new CostModel();
+    model.fixLeftovers(3);
+    const left = { ...decode(31), leftoverTokens: 3 };
+    for (let round = 0; round < 40; round += 1) {
+      for (const work of shapes) model.observe(work, costOf(work));
+      model.observe(left, 0.9 * costOf(left));
+    }
+    const { perLeftoverTokenMs, perTokenMs } = model.coefficients;
+    expect(perLeftoverTokenMs).toBeCloseTo(3 * perTokenMs);
+    expect(perTokenMs).toBeGreaterThan(0.5 * truth.perTokenMs);
+  });
+
   it('learns a true line from a handful of calls', () => {
     const model = new CostModel();
     for (let round = 0; round < 5; round += 1) for (const work of shapes) model.observe(work, costOf(work));

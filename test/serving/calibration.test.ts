@@ -3,7 +3,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { loadLlamaRuntime } from '../../src/engine/llama/load-llama-runtime.js';
-import { calibrate, threadChoicesUpTo } from '../../src/serving/calibration.js';
+import {
+  calibrate,
+  leftoverShare,
+  type Measurement,
+  threadChoicesUpTo,
+} from '../../src/serving/calibration.js';
 import { calibrationFile, readCalibration, writeCalibration } from '../../src/serving/calibration-file.js';
 import { tinyModelPath } from '../support/models.js';
 
@@ -63,4 +68,17 @@ it('offers 1, 2, 4, ... and the most', () => {
   expect(threadChoicesUpTo(1)).toEqual([1]);
   expect(threadChoicesUpTo(2)).toEqual([1, 2]);
   expect(threadChoicesUpTo(12)).toEqual([1, 2, 4, 8, 12]);
+});
+
+it('knows what leftover tokens cost from the quickest calls, where they were timed', () => {
+  const call = (tokens: number, decodeMs: number): Measurement => ({
+    work: { passes: 1, tokens, sampledRows: 1, attendedTokens: tokens, leftoverTokens: tokens % 4 },
+    threads: 2,
+    decodeMs,
+  });
+  const timed = [call(16, 12), call(16, 40), call(15, 17.5), call(64, 36), call(15, 90), call(64, 81)];
+  expect(leftoverShare(timed, 2)).toBeCloseTo(4);
+  expect(leftoverShare(timed, 1)).toBeNull();
+  expect(leftoverShare(timed.slice(0, 3), 2)).toBeNull();
+  expect(leftoverShare([...timed, call(15, 11)], 2)).toBe(0);
 });
