@@ -34,6 +34,9 @@ export interface SlotAbilities {
   operationCosts: OperationCosts;
 }
 
+/** Hears of a sampled token; end tokens are tokens. */
+export type TokenListener = (sequenceId: number, token: number) => void;
+
 /**
  * What computes. Slots are numbered 0 to slotCount - 1; sequences are known by the scheduler's ids.
  * Nothing may be called while a `run` is pending, except opening and closing samplers.
@@ -51,8 +54,10 @@ export interface Engine {
    * The native call, or the first operation that takes long, has started when this returns; work done before awaiting
    * it runs in its shadow. An operation that fails loses its slot, or its snapshot, and nothing else.
    * Never rejects for a failed decode: that is an outcome.
+   * @param onToken called once for every row that gets a token, before the result is there: while it works, the rows
+   * after it are sampled. What it throws costs that row its token.
    */
-  run(plan: TickPlan): Promise<{ result: TickResult; timings: TickTimings }>;
+  run(plan: TickPlan, onToken?: TokenListener): Promise<{ result: TickResult; timings: TickTimings }>;
   /**
    * Before the sequence's first sampled row is sampled; kept until closed, so a seed runs on from token to token.
    * @param generatedTokens how many at the end of `prompt` were generated before, for penalties; 0 when left out

@@ -40,14 +40,17 @@ export class LiveChoice {
     return this.spec.prompt.length - this.resumedTokens.length;
   }
 
-  /** @returns true when a stop string appeared and the sequence should end */
-  takeToken(token: number, nowMs: number, observer: ServingObserver): boolean {
-    if (this.text.stopped) return false;
+  /** A stop string has appeared: the sequence should end. */
+  get stopped(): boolean {
+    return this.text.stopped;
+  }
+
+  takeToken(token: number, nowMs: number, observer: ServingObserver): void {
+    if (this.text.stopped) return;
     if (this.lastTokenMs === 0) observer.firstToken(nowMs - this.live.arrivalMs);
     else observer.nextToken(nowMs - this.lastTokenMs);
     this.lastTokenMs = nowMs;
     this.live.emit({ type: 'text', choice: this.choice, text: this.text.push(token), tokens: [token] });
-    return this.text.stopped;
   }
 
   /** @returns what the metrics want to know of it */

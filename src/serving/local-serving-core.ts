@@ -12,7 +12,7 @@ import type { Engine, ModelRuntime } from '../engine/engine.js';
 import type { TextCodec } from '../engine/text-codec.js';
 import { ServiceError } from '../errors.js';
 import type { ServingObserver } from '../metrics/serving-observer.js';
-import type { Measurement } from './calibration.js';
+import { leftoverShare, type Measurement } from './calibration.js';
 import { ClassWaits } from './class-waits.js';
 import { LiveChoice, LiveRequest } from './live-request.js';
 import { tokenizeWithin } from './prompt-tokens.js';
@@ -76,11 +76,16 @@ export class LocalServingCore implements ServingCore {
     for (const { work, threads, decodeMs } of options.measurements) {
       this.scheduler.costs.learn(work, threads, decodeMs);
     }
+    for (const threads of options.policy.threadChoices) {
+      const share = leftoverShare(options.measurements, threads);
+      if (share !== null) this.scheduler.costs.model(threads).fixLeftovers(share);
+    }
     const deliver = (events: readonly SchedulerEvent[]) => this.deliver(events);
     this.loop = new TickLoop({
       scheduler: this.scheduler,
       engine: this.engine,
       deliver,
+      deliverToken: (sequenceId, token) => this.deliverToken(sequenceId, token),
       observer,
       trace: this.tickTrace,
       nowMs,
@@ -235,6 +240,13 @@ export class LocalServingCore implements ServingCore {
     };
   }
 
+  private deliverToken(sequenceId: number, token: number): void {
+    const { observer, nowMs } = this.options;
+    const choice = this.choices.get(sequenceId);
+    if (!choice || (this.engine.endTokens.has(token) && !choice.spec.ignoreEndToken)) return;
+    choice.takeToken(token, nowMs(), observer);
+  }
+
   private deliver(events: readonly SchedulerEvent[]): void {
     for (const event of events) {
       const choice = this.choices.get(event.sequenceId);
@@ -243,7 +255,7 @@ export class LocalServingCore implements ServingCore {
   }
 
   private deliverTo(choice: LiveChoice, event: SchedulerEvent): void {
-    const { observer, nowMs } = this.options;
+    const { observer } = this.options;
     switch (event.type) {
       case 'started': {
         const { sampling } = choice.live.request;
@@ -254,7 +266,7 @@ export class LocalServingCore implements ServingCore {
         return;
       }
       case 'token':
-        if (choice.takeToken(event.token, nowMs(), observer)) this.scheduler.finish(event.sequenceId);
+        if (choice.stopped) this.scheduler.finish(event.sequenceId);
         return;
       case 'preempted':
       case 'resumed':

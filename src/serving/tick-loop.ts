@@ -1,14 +1,16 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Scheduler, SchedulerEvent, TickPlan } from '../../scheduler/index.js';
-import type { Engine, TickTimings } from '../engine/engine.js';
+import type { Engine, TickTimings, TokenListener } from '../engine/engine.js';
 import type { ServingObserver } from '../metrics/serving-observer.js';
 import type { TickTrace } from './tick-trace.js';
 
 export interface TickLoopOptions {
   scheduler: Scheduler;
   engine: Engine;
-  /** Text work, sockets, samplers: runs in the shadow of a decode call, or at once when nothing is left to decode. */
+  /** Beginnings and ends: runs in the shadow of a decode call, or at once when nothing is left to decode. */
   deliver: (events: readonly SchedulerEvent[]) => void;
+  /** Text work and sockets: runs while the rows after it are sampled, before the scheduler knows the token. */
+  deliverToken: TokenListener;
   observer: ServingObserver;
   trace: TickTrace;
   nowMs: () => number;
@@ -59,9 +61,9 @@ export class TickLoop {
   }
 
   private async tick(plan: TickPlan): Promise<void> {
-    const { scheduler, engine, deliver, nowMs } = this.options;
+    const { scheduler, engine, deliver, deliverToken, nowMs } = this.options;
     const plannedMs = nowMs();
-    const running = engine.run(plan);
+    const running = engine.run(plan, deliverToken);
     const decodingMs = nowMs();
     deliver(this.takeUndelivered());
     const deliveredMs = nowMs();

@@ -57,3 +57,17 @@ it('fillers behind a chunk of prompt leave no trace: neither in its answer nor i
   };
   expect(await answers([{ slot: 1, position: 13, tokens: 3 }])).toEqual(await answers([]));
 });
+
+it('says every token once, before the call is over', async () => {
+  for (let slot = 0; slot < 4; slot += 1) runtime.engine.clearSlot(slot);
+  const rows = [
+    row(0, 0, promptTokens),
+    { ...row(1, 0, promptTokens), sample: false },
+    row(2, 0, promptTokens),
+  ];
+  const heard: [sequenceId: number, token: number][] = [];
+  const plan = { tick: 1, operations: [], rows, work: workOf(rows, batchTokens), threads: 1 };
+  const { result } = await runtime.engine.run(plan, (...token) => heard.push(token));
+  if (result.outcome !== 'decoded') throw new Error(JSON.stringify(result));
+  expect(heard).toEqual([0, 2].map((index) => [index, result.sampledTokens[index]]));
+});

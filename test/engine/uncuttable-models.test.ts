@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { TickPlan } from '../../scheduler/index.js';
-import type { ModelRuntime } from '../../src/engine/engine.js';
+import type { ModelRuntime, TokenListener } from '../../src/engine/engine.js';
 import type { LlamaEngine } from '../../src/engine/llama/llama-engine.js';
 import { loadLlamaRuntime } from '../../src/engine/llama/load-llama-runtime.js';
 import { greedySampling } from '../../src/engine/sampling-parameters.js';
@@ -70,9 +70,9 @@ describe.each(kinds)('a model with %s', (_, write) => {
     const operationCosts = { ...engine.slotAbilities.operationCosts, copyMs: 1e-6 };
     Object.assign(engine, {
       slotAbilities: { ...engine.slotAbilities, operationCosts },
-      run(plan: TickPlan) {
+      run(plan: TickPlan, onToken?: TokenListener) {
         plans.push(plan);
-        return runPlan(plan);
+        return runPlan(plan, onToken);
       },
     });
     core = startCore(runtime, { faults });

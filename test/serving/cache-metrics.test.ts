@@ -18,8 +18,8 @@ async function readMetric(metrics: ServiceMetrics, name: string): Promise<Record
 function keepTime({ engine }: ModelRuntime): void {
   const { perPassMs, perTokenMs } = cost;
   const runForReal = engine.run.bind(engine);
-  engine.run = async (plan) => {
-    const { result, timings } = await runForReal(plan);
+  engine.run = async (plan, onToken) => {
+    const { result, timings } = await runForReal(plan, onToken);
     const decodeMs = perPassMs * plan.work.passes + perTokenMs * plan.work.tokens;
     return {
       result: result.outcome === 'decoded' ? { ...result, decodeMs } : result,

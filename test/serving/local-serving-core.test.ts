@@ -138,6 +138,26 @@ describe('LocalServingCore', () => {
     expect(() => core.assertAccepting()).toThrow(expect.objectContaining({ code: 'engine_failed' }));
   });
 
+  it('sends the text of a token before the call that made it is over', async () => {
+    const runtime = simulatedRuntime();
+    const { engine } = runtime;
+    const runForReal = engine.run.bind(engine);
+    const order: string[] = [];
+    engine.run = async (plan, onToken) => {
+      const ran = await runForReal(plan, onToken);
+      order.push('call');
+      return ran;
+    };
+    const core = startCore(runtime);
+    await new Promise<void>((resolve) => {
+      core.submit(request(core, 'prompt', { maxTokens: 2 }), (event) => {
+        order.push(event.type);
+        if (event.type === 'finished') resolve();
+      });
+    });
+    expect(order).toEqual(['text', 'call', 'text', 'call', 'finished']);
+  });
+
   it('computes again when the engine lost a slot, with the same text', async () => {
     const undisturbed = await run(startCore(), request(startCore(), 'same text', { maxTokens: 20 }));
     const runtime = simulatedRuntime();

@@ -1,6 +1,6 @@
 import type { LlamaContext, LlamaModel } from 'node-llama-cpp';
 import type { Row, TickPlan, TickResult } from '../../../scheduler/index.js';
-import type { Engine, SlotAbilities, SlotOperationReport, TickTimings } from '../engine.js';
+import type { Engine, SlotAbilities, SlotOperationReport, TickTimings, TokenListener } from '../engine.js';
 import { greedySampling, type SamplingParameters } from '../sampling-parameters.js';
 import {
   type NativeContext,
@@ -119,7 +119,7 @@ export class LlamaEngine implements Engine {
     this.native.disposeSequence(slot);
   }
 
-  async run(plan: TickPlan): Promise<{ result: TickResult; timings: TickTimings }> {
+  async run(plan: TickPlan, onToken?: TokenListener): Promise<{ result: TickResult; timings: TickTimings }> {
     const applying = this.operations.apply(plan.operations);
     const { lostSlots, saves, reports } = applying instanceof Promise ? await applying : applying;
     if (lostSlots.length > 0) {
@@ -141,7 +141,7 @@ export class LlamaEngine implements Engine {
       this.native.removeTokenCellsFromSequence(slot, position, -1);
     }
     const decodedMs = performance.now();
-    const sampled = await this.sample(plan.rows, sampledRows);
+    const sampled = await this.sample(plan.rows, sampledRows, onToken);
     const decodeMs = decodedMs - startedMs;
     const timings = { fillMs, decodeMs, samplingMs: performance.now() - decodedMs, operations: reports };
     return {
@@ -204,12 +204,17 @@ export class LlamaEngine implements Engine {
   }
 
   /** A row that cannot be sampled costs its own sequence, no other. */
-  private async sample(rows: readonly Row[], sampledRows: readonly SampledRow[]): Promise<SampledTokens> {
+  private async sample(
+    rows: readonly Row[],
+    sampledRows: readonly SampledRow[],
+    onToken?: TokenListener,
+  ): Promise<SampledTokens> {
     const sampledTokens = new Array<number>(rows.length).fill(-1);
     const samplingErrors = new Map<number, string>();
     const sampling = sampledRows.map(async ({ rowIndex, batchIndex, sequenceId }) => {
-      const sampler = this.samplers.get(sequenceId);
-      sampledTokens[rowIndex] = await this.native.sampleToken(batchIndex, sampler);
+      const token = await this.native.sampleToken(batchIndex, this.samplers.get(sequenceId));
+      if (token >= 0) onToken?.(sequenceId, token);
+      sampledTokens[rowIndex] = token;
     });
     (await Promise.allSettled(sampling)).forEach((settled, index) => {
       if (settled.status === 'fulfilled') return;

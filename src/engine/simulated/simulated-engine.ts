@@ -1,6 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { defaultOperationCosts, type TickPlan, type TickResult } from '../../../scheduler/index.js';
-import type { Engine, ModelRuntime, SlotAbilities, SlotOperationReport, TickTimings } from '../engine.js';
+import type {
+  Engine,
+  ModelRuntime,
+  SlotAbilities,
+  SlotOperationReport,
+  TickTimings,
+  TokenListener,
+} from '../engine.js';
 import type { SamplingParameters } from '../sampling-parameters.js';
 import { SimulatedCodec } from './simulated-codec.js';
 import { SimulatedSlots, simulatedEndToken } from './simulated-slots.js';
@@ -55,7 +62,7 @@ export class SimulatedEngine implements Engine {
     this.slots = new SimulatedSlots(options.slotCount, options.meanLengthTokens);
   }
 
-  async run(plan: TickPlan): Promise<{ result: TickResult; timings: TickTimings }> {
+  async run(plan: TickPlan, onToken?: TokenListener): Promise<{ result: TickResult; timings: TickTimings }> {
     const { perPassMs, perTokenMs, perContextTokenMs } = this.cost;
     const contextTokens = this.slots.contextTokens(plan);
     const decodeMs =
@@ -64,6 +71,9 @@ export class SimulatedEngine implements Engine {
     await sleep(decodeMs);
     const sleptMs = performance.now() - startedMs;
     const result = this.slots.apply(plan, (sequenceId) => this.neverEnding.has(sequenceId), sleptMs);
+    result.sampledTokens.forEach((token, index) => {
+      if (token >= 0) onToken?.(plan.rows[index]!.sequenceId, token);
+    });
     return {
       result,
       timings: { fillMs: 0, decodeMs: sleptMs, samplingMs: 0, operations: reportsOf(plan, result) },

@@ -9,6 +9,8 @@ export const simulatedBytesPerToken = 1024;
 
 const letters = 'etaoinshrdlu';
 
+type DecodedResult = Extract<TickResult, { outcome: 'decoded' }>;
+
 /**
  * The KV of a simulated model: each slot remembers its tokens, and the next token is a function of all of them.
  * A wrong slot, position or reuse therefore changes the text, as it would with a real model.
@@ -37,7 +39,7 @@ export class SimulatedSlots {
   }
 
   /** @param decodeMs what the call is said to have taken */
-  apply(plan: TickPlan, neverEnds: (sequenceId: number) => boolean, decodeMs = 1): TickResult {
+  apply(plan: TickPlan, neverEnds: (sequenceId: number) => boolean, decodeMs = 1): DecodedResult {
     const saves = plan.operations.flatMap((operation) => this.operate(operation) ?? []);
     const sampledTokens = plan.rows.map(({ slot, firstPosition, tokens, sample, sequenceId }) => {
       const held = this.slots[slot]!;
