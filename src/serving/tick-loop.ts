@@ -63,7 +63,12 @@ export class TickLoop {
   private async tick(plan: TickPlan): Promise<void> {
     const { scheduler, engine, deliver, deliverToken, nowMs } = this.options;
     const plannedMs = nowMs();
-    const running = engine.run(plan, deliverToken);
+    const text = { startedMs: Number.POSITIVE_INFINITY, endedMs: 0 };
+    const running = engine.run(plan, (sequenceId, token) => {
+      text.startedMs = Math.min(text.startedMs, nowMs());
+      deliverToken(sequenceId, token);
+      text.endedMs = nowMs();
+    });
     const decodingMs = nowMs();
     deliver(this.takeUndelivered());
     const deliveredMs = nowMs();
@@ -76,7 +81,8 @@ export class TickLoop {
     const { trace } = this.options;
     trace.span('plan', 'javascript', this.startedMs, plannedMs);
     trace.span('build rows', 'javascript', plannedMs, decodingMs);
-    trace.span('text and sockets', 'javascript', decodingMs, deliveredMs);
+    trace.span('begin and end', 'javascript', decodingMs, deliveredMs);
+    if (text.endedMs > 0) trace.span('text and sockets', 'javascript', text.startedMs, text.endedMs);
     trace.span('decode', 'native', decodingMs, computedMs - timings.samplingMs, {
       ...plan.work,
       threads: plan.threads,

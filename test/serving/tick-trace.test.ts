@@ -5,7 +5,7 @@ import { requestFor, run, startCore } from '../support/core-client.js';
 
 const cost = { perPassMs: 5, perTokenMs: 0, perContextTokenMs: 0 };
 
-it('shows text work in the shadow of decode, and little else between two decode calls', async () => {
+it('shows beginnings and ends in the shadow of decode, and text before the call is over', async () => {
   const core = startCore(
     createSimulatedRuntime({
       slotCount: 4,
@@ -22,11 +22,14 @@ it('shows text work in the shadow of decode, and little else between two decode 
   const events = await recorded;
   const named = (name: string) => events.filter((event) => event.name === name);
   expect(named('decode')).toHaveLength(20);
-  named('text and sockets').forEach((text, tick) => {
-    const decode = named('decode')[tick]!;
-    expect(text.ts).toBeGreaterThanOrEqual(decode.ts);
-    expect(text.ts + text.dur).toBeLessThanOrEqual(decode.ts + decode.dur);
-  });
+  for (const name of ['begin and end', 'text and sockets']) {
+    expect(named(name)).toHaveLength(20);
+    named(name).forEach((work, tick) => {
+      const decode = named('decode')[tick]!;
+      expect(work.ts).toBeGreaterThanOrEqual(decode.ts);
+      expect(work.ts + work.dur).toBeLessThanOrEqual(decode.ts + decode.dur);
+    });
+  }
   expect(named('decode')[0]!.args).toMatchObject({ passes: 1, threads: expect.any(Number) });
   await core.close(0);
 });
