@@ -41,7 +41,6 @@ const names = [
   'perAttendedTokenMs',
   'perLeftoverTokenMs',
 ] as const;
-const leftoverIndex = names.indexOf('perLeftoverTokenMs');
 type Features = [
   passes: number,
   tokens: number,
@@ -167,7 +166,6 @@ export class CostModel {
   /** Least squares of relative errors under bounds, by projected Gauss-Seidel. */
   private fit(): void {
     const solution = coefficientList(this.fitted);
-    if (this.leftoverShare !== null) solution[leftoverIndex] = 0;
     const prior = [...solution];
     const equations = this.normalEquations();
     for (let sweep = 0; sweep < fitSweeps; sweep += 1) {

@@ -1,9 +1,6 @@
-import type { CostCoefficients } from './cost-model.js';
+import type { PaddedRows } from './padded-rows.js';
 import type { RowShape } from './pass-count.js';
-import { overheadMs, withTokens } from './work-of.js';
 
-/** Tokens that nobody wants are added only where that saves so many times what they cost. */
-export const worthwhileFactor = 1.5;
 /** At the top of the rows, to reach a multiple of four. */
 const mostPadding = 3;
 /** Fewer rows are one cheap walk each; measured: padding them saves nothing. */
@@ -17,39 +14,23 @@ export type PriceOf = (slot: number) => number | null;
 /**
  * Slots without a row that get one token, because it is cheaper than going without: a gap between rows splits the pass
  * that takes a token of each, and rows beyond a multiple of four are slow (`Passes`).
- * @param rows ascending by slot
+ * @param padded gets these tokens
  * @returns ascending
  */
-export function chooseGapSlots(
-  rows: readonly RowShape[],
-  slotCount: number,
-  batchTokens: number,
-  cost: CostCoefficients,
-  priceOf: PriceOf,
-): number[] {
-  let filled: readonly RowShape[] = rows;
-  let room = batchTokens - rows.reduce((sum, { tokens }) => sum + tokens.length, 0);
-  /** Milliseconds saved beyond what is asked for; above 0: worthwhile. */
-  const gainMs = (slots: readonly number[]) => {
-    const priceMs = priceOfAll(slots, priceOf);
-    if (priceMs === null || slots.length > room) return 0;
-    const savedMs =
-      overheadMs(filled, batchTokens, cost) - overheadMs(withOneEach(filled, slots), batchTokens, cost);
-    return savedMs - worthwhileFactor * priceMs;
-  };
+export function chooseGapSlots(padded: PaddedRows, slotCount: number, priceOf: PriceOf): number[] {
+  const gainMs = (slots: readonly number[]) => padded.gainMs(oneEach(slots), priceOfAll(slots, priceOf));
   const chosen: number[] = [];
   const fill = (slots: readonly number[]) => {
-    filled = withOneEach(filled, slots);
-    room -= slots.length;
+    padded.add(oneEach(slots));
     chosen.push(...slots);
   };
-  for (const gap of gapsOf(rows)) if (gainMs(gap) > 0) fill(gap);
-  const paddings = paddingsOf(filled, slotCount).map((slots) => ({ slots, ms: gainMs(slots) }));
+  for (const gap of gapsOf(padded.rows)) if (gainMs(gap) > 0) fill(gap);
+  const paddings = paddingsOf(padded.rows, slotCount).map((slots) => ({ slots, ms: gainMs(slots) }));
   const best = paddings.reduce((most, each) => (each.ms > most.ms ? each : most), {
     slots: [] as number[],
     ms: 0,
   });
-  fill(best.slots);
+  if (best.slots.length > 0) fill(best.slots);
   return chosen.sort((left, right) => left - right);
 }
 
@@ -82,9 +63,6 @@ function priceOfAll(slots: readonly number[], priceOf: PriceOf): number | null {
   return totalMs;
 }
 
-function withOneEach(rows: readonly RowShape[], slots: readonly number[]): readonly RowShape[] {
-  return withTokens(
-    rows,
-    slots.map((slot) => ({ slot, tokens: oneToken })),
-  );
+function oneEach(slots: readonly number[]): RowShape[] {
+  return slots.map((slot) => ({ slot, tokens: oneToken }));
 }

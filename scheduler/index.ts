@@ -25,7 +25,13 @@ export {
   writtenSlot,
 } from './ports.js';
 export { type PlannedTick, Scheduler } from './scheduler.js';
-export { classRank, type PriorityClass, priorityClasses, type SequenceSpec } from './sequence-spec.js';
+export {
+  classRank,
+  isEndOf,
+  type PriorityClass,
+  priorityClasses,
+  type SequenceSpec,
+} from './sequence-spec.js';
 export type { PreemptionCounts, SchedulerStats } from './stats.js';
 export { TickCosts } from './tick-costs.js';
 export type { TtftTargets } from './tick-planner.js';

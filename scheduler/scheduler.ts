@@ -7,7 +7,7 @@ import { defaultOperationCosts } from './operation-costs.js';
 import { type SchedulingPolicy, throughputFirst } from './policy.js';
 import { type Row, type SchedulerConfig, type TickPlan, type TickResult, writtenSlot } from './ports.js';
 import { Roster } from './roster.js';
-import type { PriorityClass, SequenceSpec } from './sequence-spec.js';
+import { isEndOf, type PriorityClass, type SequenceSpec } from './sequence-spec.js';
 import { SlotCosts } from './slot-costs.js';
 import { SlotPool } from './slot-pool.js';
 import type { SchedulerStats } from './stats.js';
@@ -187,7 +187,7 @@ export class Scheduler {
     }
     sequence.generatedTokens += 1;
     this.roster.charge(sequence, generatedTokenWeight);
-    if (this.config.endTokens.has(token) && !sequence.spec.ignoreEndToken) {
+    if (isEndOf(sequence.spec, token, this.config.endTokens)) {
       this.roster.close(sequence, 'stop', null);
       return;
     }

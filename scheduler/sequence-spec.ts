@@ -29,3 +29,12 @@ export interface SequenceSpec {
   /** Absolute time at which it is dropped if it has not started yet; null: never. */
   deadlineMs: number | null;
 }
+
+/** Whether this token ends the sequence; it has no text then. */
+export function isEndOf(
+  { ignoreEndToken }: Pick<SequenceSpec, 'ignoreEndToken'>,
+  token: number,
+  endTokens: ReadonlySet<number>,
+): boolean {
+  return endTokens.has(token) && !ignoreEndToken;
+}

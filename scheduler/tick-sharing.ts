@@ -1,6 +1,7 @@
 import { BulkSharing } from './bulk-sharing.js';
 import type { CostCoefficients, CostModel } from './cost-model.js';
 import { chooseGapSlots } from './gap-filling.js';
+import { PaddedRows } from './padded-rows.js';
 import type { RowShape } from './pass-count.js';
 import { automaticItlFactor, type SchedulingPolicy, wholePromptsFactor } from './policy.js';
 import type { Filler, SchedulerConfig } from './ports.js';
@@ -12,7 +13,7 @@ import { chooseTails } from './tail-padding.js';
 import type { TickCosts } from './tick-costs.js';
 import { fuseChunks, lateness, orderPrefills, rowOf, shareTokens } from './tick-planner.js';
 import type { TickWork } from './tick-work.js';
-import { withTokens, workOf } from './work-of.js';
+import { workOf } from './work-of.js';
 
 /** As long after the last sequence of another class, whoever comes next must not find a long tick of bulk work. */
 const cautionMs = 5_000;
@@ -87,8 +88,11 @@ export class TickSharing {
       });
     }
     const cost = riders.model.coefficients;
-    const gapFillers = this.fillGaps(slots, shares, cost);
-    const fillers = [...gapFillers, ...this.padTails(slots, shares, gapFillers, cost)];
+    const padded = new PaddedRows(shapesOf(slots, shares), this.config.batchTokens, cost);
+    const fillers = [
+      ...this.fillGaps(slots, shares, padded, cost),
+      ...this.padTails(slots, shares, padded, cost),
+    ];
     return { shares, fillers: fillers.sort((left, right) => left.slot - right.slot) };
   }
 
@@ -170,16 +174,17 @@ export class TickSharing {
    * @param slots ascending
    * @param shares changed in place
    */
-  private fillGaps(slots: readonly Slot[], shares: Map<Sequence, number>, cost: CostCoefficients): Filler[] {
-    if (shares.size < 2) return [];
-    const rows = shapesOf(slots, shares);
+  private fillGaps(
+    slots: readonly Slot[],
+    shares: Map<Sequence, number>,
+    padded: PaddedRows,
+    cost: CostCoefficients,
+  ): Filler[] {
     const priceOf = (index: number) => {
       const heldTokens = this.tokensBeforeGapToken(slots[index]!);
       return heldTokens === null ? null : cost.perTokenMs + cost.perAttendedTokenMs * (heldTokens + 1);
     };
-    const { slotCount, batchTokens } = this.config;
-    const chosen = chooseGapSlots(rows, slotCount, batchTokens, cost, priceOf);
-    return chosen.flatMap((index) => {
+    return chooseGapSlots(padded, this.config.slotCount, priceOf).flatMap((index) => {
       const { owner, kvTokens } = slots[index]!;
       if (!owner) return [{ slot: index, position: kvTokens!, tokens: 1 }];
       shares.set(owner, 1);
@@ -191,10 +196,10 @@ export class TickSharing {
   private padTails(
     slots: readonly Slot[],
     shares: ReadonlyMap<Sequence, number>,
-    gapFillers: readonly Filler[],
+    padded: PaddedRows,
     cost: CostCoefficients,
   ): Filler[] {
-    const { batchTokens, contextTokens, reusePrefixes } = this.config;
+    const { contextTokens, reusePrefixes } = this.config;
     if (reusePrefixes === false) return [];
     const endOf = (index: number) => {
       const owner = slots[index]!.owner!;
@@ -205,10 +210,11 @@ export class TickSharing {
       if (end + tokens > contextTokens) return null;
       return tokens * (cost.perTokenMs + cost.perAttendedTokenMs * (end + tokens));
     };
-    const fillers = gapFillers.map(({ slot, tokens }) => ({ slot, tokens: { length: tokens } }));
-    const shapes = withTokens(shapesOf(slots, shares), fillers);
-    const tails = chooseTails(shapes, batchTokens, cost, priceOf);
-    return [...tails].map(([slot, tokens]) => ({ slot, position: endOf(slot), tokens }));
+    return [...chooseTails(padded, priceOf)].map(([slot, tokens]) => ({
+      slot,
+      position: endOf(slot),
+      tokens,
+    }));
   }
 
   /** null: the slot cannot take one. Where tails cannot be cut, a filler could not be forgotten. */

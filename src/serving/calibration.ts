@@ -35,6 +35,7 @@ const leftoverCalls = 2;
 const evenTokens = 16;
 const unevenTokens = 15;
 const unevenLeftover = 3;
+const chunkTokens = 64;
 /** Spinning threads use all the processor time they are given. */
 const undisturbedShare = 0.85;
 /** More is a disturbed call. */
@@ -98,7 +99,7 @@ export function leftoverShare(measurements: readonly Measurement[], threads: num
         .map(({ decodeMs }) => decodeMs),
     );
   const evenMs = quickestMs(evenTokens);
-  const perTokenMs = (quickestMs(64) - evenMs) / (64 - evenTokens);
+  const perTokenMs = (quickestMs(chunkTokens) - evenMs) / (chunkTokens - evenTokens);
   const leftoverMs = (quickestMs(unevenTokens) - evenMs + perTokenMs) / unevenLeftover;
   const share = leftoverMs / perTokenMs;
   return perTokenMs > 0 && Number.isFinite(share) ? Math.min(mostShare, Math.max(0, share)) : null;
@@ -121,7 +122,7 @@ function shapesFor({ slotCount, batchTokens, contextTokens }: Engine): Shape[] {
       { rows: 1, tokensEach: Math.min(evenTokens, longest), stride: 1 } as const,
       { rows: 1, tokensEach: Math.min(unevenTokens, longest), stride: 1 } as const,
     ]).flat(),
-    { rows: 1, tokensEach: Math.min(64, longest), stride: 1 },
+    { rows: 1, tokensEach: Math.min(chunkTokens, longest), stride: 1 },
     { rows: 1, tokensEach: Math.min(256, longest), stride: 1 },
   ];
 }

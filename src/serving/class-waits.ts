@@ -1,4 +1,9 @@
-import { type PriorityClass, priorityClasses, type SchedulerStats } from '../../scheduler/index.js';
+import {
+  classRank,
+  type PriorityClass,
+  priorityClasses,
+  type SchedulerStats,
+} from '../../scheduler/index.js';
 import { type Occupancy, WaitEstimator } from './wait-estimator.js';
 
 /** What an estimate needs to know of slots and line. */
@@ -50,5 +55,5 @@ function seenBy(priorityClass: PriorityClass, occupancy: ClassOccupancy): Occupa
 }
 
 function isLower(left: PriorityClass, right: PriorityClass): boolean {
-  return priorityClasses.indexOf(left) > priorityClasses.indexOf(right);
+  return classRank({ priorityClass: left }) > classRank({ priorityClass: right });
 }

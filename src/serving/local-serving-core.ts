@@ -1,5 +1,6 @@
 import {
   type FinishedEvent,
+  isEndOf,
   type PriorityClass,
   type Rejection,
   Scheduler,
@@ -243,7 +244,7 @@ export class LocalServingCore implements ServingCore {
   private deliverToken(sequenceId: number, token: number): void {
     const { observer, nowMs } = this.options;
     const choice = this.choices.get(sequenceId);
-    if (!choice || (this.engine.endTokens.has(token) && !choice.spec.ignoreEndToken)) return;
+    if (!choice || isEndOf(choice.spec, token, this.engine.endTokens)) return;
     choice.takeToken(token, nowMs(), observer);
   }
 

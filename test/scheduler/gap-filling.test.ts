@@ -1,19 +1,26 @@
 import { describe, expect, it } from 'vitest';
+import type { CostCoefficients } from '../../scheduler/cost-model.js';
 import { chooseGapSlots } from '../../scheduler/gap-filling.js';
+import { PaddedRows } from '../../scheduler/padded-rows.js';
 import type { Scheduler } from '../../scheduler/scheduler.js';
-import { decoded, decodeShapes, makeScheduler, planOf, prompt, spec, teachCosts } from './support.js';
+import {
+  dearLeftovers,
+  decoded,
+  decodeShapes,
+  makeScheduler,
+  planOf,
+  prompt,
+  spec,
+  teachCosts,
+} from './support.js';
 
-const cost = {
-  perPassMs: 5,
-  perTokenMs: 1,
-  perSampledRowMs: 0.5,
-  perAttendedTokenMs: 0,
-  perLeftoverTokenMs: 4,
-};
 const rows = (...slots: number[]) => slots.map((slot) => ({ slot, tokens: { length: 1 } }));
 const range = (from: number, to: number) => Array.from({ length: to - from }, (_, index) => from + index);
-const choose = (shapes: ReturnType<typeof rows>, priceOf: (slot: number) => number | null = () => 1) =>
-  chooseGapSlots(shapes, 32, 512, cost, priceOf);
+const choose = (
+  shapes: ReturnType<typeof rows>,
+  priceOf: (slot: number) => number | null = () => 1,
+  { batchTokens = 512, cost = dearLeftovers }: { batchTokens?: number; cost?: CostCoefficients } = {},
+) => chooseGapSlots(new PaddedRows(shapes, batchTokens, cost), 32, priceOf);
 
 describe('chooseGapSlots', () => {
   it('closes a gap that costs more than its tokens, and no other', () => {
@@ -33,12 +40,12 @@ describe('chooseGapSlots', () => {
     expect(choose(rows(...range(0, 29)))).toEqual([]);
     expect(choose(rows(0, 1, 2))).toEqual([]);
     expect(
-      chooseGapSlots(rows(...range(0, 30)), 32, 512, { ...cost, perLeftoverTokenMs: 0 }, () => 1),
+      choose(rows(...range(0, 30)), () => 1, { cost: { ...dearLeftovers, perLeftoverTokenMs: 0 } }),
     ).toEqual([]);
   });
 
   it('never exceeds the batch', () => {
-    expect(chooseGapSlots(rows(...range(0, 12), ...range(13, 32)), 32, 31, cost, () => 1)).toEqual([]);
+    expect(choose(rows(...range(0, 12), ...range(13, 32)), () => 1, { batchTokens: 31 })).toEqual([]);
   });
 });
 

@@ -1,3 +1,4 @@
+import type { CostCoefficients } from '../../scheduler/cost-model.js';
 import type {
   SchedulerConfig,
   SchedulerEvent,
@@ -28,6 +29,15 @@ export function makeScheduler(
     { ...throughputFirst, ...policy },
   );
 }
+
+/** A leftover token costs four. */
+export const dearLeftovers: CostCoefficients = {
+  perPassMs: 5,
+  perTokenMs: 1,
+  perSampledRowMs: 0.5,
+  perAttendedTokenMs: 0,
+  perLeftoverTokenMs: 4,
+};
 
 /** Rows of one token each. */
 const decoding = (rows: number, passes = 1) => {

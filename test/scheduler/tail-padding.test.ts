@@ -1,23 +1,16 @@
 import { describe, expect, it } from 'vitest';
+import { PaddedRows } from '../../scheduler/padded-rows.js';
 import { chooseTails } from '../../scheduler/tail-padding.js';
-import { decoded, makeScheduler, planOf, prompt, spec, teachCosts } from './support.js';
+import { dearLeftovers, decoded, makeScheduler, planOf, prompt, spec, teachCosts } from './support.js';
 
-const cost = {
-  perPassMs: 5,
-  perTokenMs: 1,
-  perSampledRowMs: 0.5,
-  perAttendedTokenMs: 0,
-  perLeftoverTokenMs: 4,
-};
 const rows = (...lengths: number[]) => lengths.map((length, slot) => ({ slot, tokens: { length } }));
 const tails = (
   shapes: ReturnType<typeof rows>,
   { batchTokens = 512, perLeftoverTokenMs = 4, room = 512 } = {},
-) => [
-  ...chooseTails(shapes, batchTokens, { ...cost, perLeftoverTokenMs }, (_, tokens) =>
-    tokens <= room ? tokens : null,
-  ),
-];
+) => {
+  const padded = new PaddedRows(shapes, batchTokens, { ...dearLeftovers, perLeftoverTokenMs });
+  return [...chooseTails(padded, (_, tokens) => (tokens <= room ? tokens : null))];
+};
 
 describe('chooseTails', () => {
   it('makes the pass of a chunk a multiple of four, where one left over is dear', () => {
@@ -76,6 +69,6 @@ describe('a prompt whose end is not a multiple of four', () => {
   it('gets none where the model cannot forget a tail, and none beyond the window', () => {
     expect(planned({ reusePrefixes: false }).plan.fillers).toEqual([]);
     expect(planned({ contextTokens: 24 }).plan.fillers).toHaveLength(1);
-    expect(chooseTails(rows(63), 512, cost, () => null).size).toBe(0);
+    expect(tails(rows(63), { room: 0 })).toEqual([]);
   });
 });

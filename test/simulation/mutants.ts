@@ -205,7 +205,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'the end token is delivered',
     file: 'scheduler.ts',
-    from: 'if (this.config.endTokens.has(token) && !sequence.spec.ignoreEndToken) {',
+    from: 'if (isEndOf(sequence.spec, token, this.config.endTokens)) {',
     to: 'if (this.config.endTokens.has(token) && sequence.spec.ignoreEndToken) {',
     caughtBy: 'tokens-exact',
   },
