@@ -15,6 +15,10 @@ export interface BulkDemand {
   shares: Map<Sequence, number>;
   /** Settled sequences of class batch, at least one, in any order. */
   bulk: readonly Sequence[];
+  /** false: a tick of prefill, with which it would share no pass. */
+  mayRide: boolean;
+  /** Milliseconds of prefill that those who decode in this tick have just waited for. */
+  satOutMs: number;
   /** Milliseconds between two tokens that somebody asked for; 0: nobody did. */
   itlTargetMs: number;
   /** Milliseconds of a decode with all slots busy: what readers meet in any case when the house is full. */
@@ -35,7 +39,8 @@ export class BulkSharing {
   private ticks = 0;
   private readonly lastRide = new WeakMap<Sequence, number>();
 
-  addRows({ shares, bulk, itlTargetMs, fullDecodeMs, model, batchTokens }: BulkDemand): void {
+  addRows(demand: BulkDemand): void {
+    const { shares, bulk, mayRide, satOutMs, itlTargetMs, fullDecodeMs, model, batchTokens } = demand;
     this.ticks += 1;
     const predictMs = (rows: readonly Row[]) => model.predictMs(workOf(rows, batchTokens));
     let rows = [...shares].map(([sequence, tokens]) => rowOf(sequence, tokens)).sort(bySlot);
@@ -48,9 +53,11 @@ export class BulkSharing {
     const smallestMs = priced(waiting[0]!, smallestChunk(waiting[0]!)).addedMs;
     const fullCreditMs = Math.max(fullDecodeMs, smallestMs);
     this.creditMs = Math.min(this.creditMs + bulkShare * baseMs, fullCreditMs);
-    const roomMs = Math.max(bulkShare * baseMs, fullDecodeMs - baseMs);
+    if (!mayRide) return;
+    const gapMs = satOutMs + baseMs;
+    const roomMs = Math.max(bulkShare * gapMs, fullDecodeMs - gapMs);
     const creditMs = this.creditMs >= fullCreditMs ? this.creditMs : Math.min(this.creditMs, roomMs);
-    const availableMs = Math.max(creditMs, itlTargetMs > 0 ? plannedShare * itlTargetMs - baseMs : 0);
+    const availableMs = Math.max(creditMs, itlTargetMs > 0 ? plannedShare * itlTargetMs - gapMs : 0);
     let freeTokens = batchTokens - [...shares.values()].reduce((sum, tokens) => sum + tokens, 0);
     let spentMs = 0;
     for (const sequence of waiting) {

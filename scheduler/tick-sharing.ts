@@ -41,6 +41,8 @@ export class TickSharing {
   private readonly costs: TickCosts;
   private readonly prefillBudget = new PrefillBudget();
   private readonly bulkSharing = new BulkSharing();
+  /** Predicted milliseconds of the tick of prefill that whoever decodes has just sat out; null: prefill may be next. */
+  private satOutMs: number | null = null;
   private cautiousUntilMs = Number.NEGATIVE_INFINITY;
 
   constructor(config: SchedulerConfig, policy: SchedulingPolicy, costs: TickCosts) {
@@ -76,11 +78,14 @@ export class TickSharing {
     if (others.length > 0) this.cautiousUntilMs = nowMs + cautionMs;
     const riders = this.ridersOf(others.length > 0 ? others : bulk);
     const tickMs = others.length > 0 ? null : this.bulkTickMs(nowMs);
+    const satOutMs = this.satOutMs;
     const shares = this.shareAmong(riders, nowMs, tickMs);
     if (others.length > 0 && bulk.length > 0) {
       this.bulkSharing.addRows({
         shares,
         bulk,
+        mayRide: this.satOutMs === null,
+        satOutMs: satOutMs ?? 0,
         itlTargetMs: this.policy.itlTargetMs ?? 0,
         fullDecodeMs: this.fullDecodeMs,
         model: riders.model,
@@ -97,10 +102,11 @@ export class TickSharing {
   }
 
   /** Whether a running sequence can be without a row for the sake of others. */
-  maySitOut(sequence: Sequence, running: Iterable<Sequence>): boolean {
-    if (!this.leavesFirst(sequence)) return false;
-    for (const each of running) if (!this.leavesFirst(each)) return true;
-    return false;
+  maySitOut(sequence: Sequence, running: ReadonlySet<Sequence>): boolean {
+    if (this.policy.itlTargetMs === 0) return false;
+    const isPrefillNext = this.satOutMs === null && [...running].some((each) => !isDecoding(each));
+    if (isPrefillNext && isDecoding(sequence)) return true;
+    return this.leavesFirst(sequence) && [...running].some((each) => !this.leavesFirst(each));
   }
 
   private leavesFirst({ spec }: Sequence): boolean {
@@ -114,17 +120,26 @@ export class TickSharing {
 
   /** @param running ascending by slot */
   private ridersOf(running: readonly Sequence[]): Riders {
-    const decoding = running.filter((sequence) => sequence.pendingTokens === 1);
+    const decoding = running.filter(isDecoding);
     const rows = decoding.map((sequence) => rowOf(sequence, 1));
     const decodeWork = workOf(rows, this.config.batchTokens);
     return { running, decoding, decodeWork, model: this.modelFor(decodeWork) };
   }
 
-  /** @param tickMs that the tick may take with nobody who reads along; null: there are readers */
+  /**
+   * Decoding and prefill take turns where gaps between tokens count. In one call they would not share a pass
+   * but for one token each, and only wait for each other; apart, tokens leave before the prefill that
+   * follows, and a prompt that comes while others decode does not wait for a prefill as well.
+   * @param tickMs that the tick may take with nobody who reads along; null: there are readers
+   */
   private shareAmong(riders: Riders, nowMs: number, tickMs: number | null): Map<Sequence, number> {
     const { running, decoding, decodeWork, model } = riders;
+    const hasReaders = decoding.some(({ generatedTokens }) => generatedTokens > 0);
+    const takeTurns = hasReaders && this.policy.itlTargetMs !== 0 && tickMs !== Number.POSITIVE_INFINITY;
+    const isDecodeTurn = takeTurns && this.satOutMs !== null;
+    this.satOutMs = null;
     const waitingForPrefill = running.filter((sequence) => sequence.pendingTokens > 1);
-    if (waitingForPrefill.length === 0) return shareTokens(decoding, [], 0);
+    if (waitingForPrefill.length === 0 || isDecodeTurn) return shareTokens(decoding, [], 0);
     const cost = model.coefficients;
     const prefilling = orderPrefills(waitingForPrefill, nowMs, cost.perTokenMs, this.policy.ttftTargetsMs);
     const latest = Math.max(...prefilling.map((each) => lateness(each, nowMs, this.policy.ttftTargetsMs)));
@@ -135,14 +150,19 @@ export class TickSharing {
       firstPosition: prefilling[0]!.computedTokens,
       pendingTokens: prefilling.reduce((sum, sequence) => sum + sequence.pendingTokens, 0),
     };
-    const freeTokens = this.config.batchTokens - decoding.length;
+    const freeTokens = this.config.batchTokens - (takeTurns ? 0 : decoding.length);
     const prefillTokens =
       tickMs === null
         ? (this.wholePromptTokens(prefilling, demand) ?? this.prefillBudget.grant(demand, freeTokens))
         : this.prefillBudget.grantWithin(tickMs, demand, freeTokens);
-    const shares = shareTokens(decoding, prefilling, prefillTokens);
+    const isPrefillTurn = takeTurns && prefillTokens > 0;
+    const shares = shareTokens(isPrefillTurn ? [] : decoding, prefilling, prefillTokens);
     const mayShrink = decoding.length > 0 && this.policy.itlTargetMs !== 0 && tickMs === null;
     fuseChunks(running, shares, prefillTokens, this.config.batchTokens, { cost, mayShrink });
+    if (isPrefillTurn) {
+      const rows = running.flatMap((each) => (shares.has(each) ? rowOf(each, shares.get(each)!) : []));
+      this.satOutMs = model.predictMs(workOf(rows, this.config.batchTokens));
+    }
     return shares;
   }
 
@@ -233,6 +253,10 @@ export class TickSharing {
       tokens: decodeWork.tokens + minimumChunkTokens,
     });
   }
+}
+
+function isDecoding({ pendingTokens }: Sequence): boolean {
+  return pendingTokens === 1;
 }
 
 /** @param slots ascending */

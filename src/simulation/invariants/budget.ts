@@ -13,7 +13,8 @@ const cautionMs = 5_000;
 
 /**
  * Bulk work that runs beside other classes, and an ITL target counts, is the business of `BulkWork`; alone it has none.
- * `everyone-rides`: each decoding sequence has its one-token row. `budget-spent`: without an ITL target, or with nobody
+ * `everyone-rides`: each decoding sequence has its one-token row, or with a target sits out together with all others,
+ * for one tick of prefill and never for two in a row. `budget-spent`: without an ITL target, or with nobody
  * decoding, prefill takes all it can use of the batch, but for a part that is cut to the length of another to
  * share its passes. `itl-budget`: with a target, prefill takes no more than fits under it by the scheduler's
  * own cost model, or under `wholePromptsFactor` times the automatic one when no prompt is cut, except one
@@ -23,6 +24,8 @@ const cautionMs = 5_000;
 export class Budget implements Invariant {
   private readonly world: World;
   private othersRanMs = Number.NEGATIVE_INFINITY;
+  /** Sequences that decode and had no row in the latest tick. */
+  private satOut = new Set<number>();
 
   constructor(world: World) {
     this.world = world;
@@ -37,26 +40,39 @@ export class Budget implements Invariant {
     if (others.length > 0) this.othersRanMs = clockMs;
     const judged = hasTarget && others.length > 0 ? others : ledger.running;
     const { unknown, decoding, prefilling } = this.sort(judged, shares, plan);
-    for (const { spec } of decoding) {
-      require(shares.get(spec.id) === 1, 'everyone-rides', () =>
-        `sequence ${spec.id} decodes but has no row`);
-    }
+    if (plan) this.checkTurns(decoding, shares, hasTarget);
     const parts = prefilling.filter(({ share, pendingTokens }) => share > 1 && share < pendingTokens);
     require(parts.length <= 1, 'greedy-prefill', () => `${parts.length} prompts get only a part`);
     const granted = prefilling.reduce((sum, { share }) => sum + share, 0);
     const chunkTokens = granted - prefilling.filter(({ share }) => share === 1).length;
     const wanted = prefilling.reduce((sum, each) => sum + each.pendingTokens, 0);
     if (isBulkAlone && clockMs - this.othersRanMs < cautionMs) return;
-    if (decoding.length === 0 || !hasTarget || isBulkAlone) {
+    const isLimited = hasTarget && !isBulkAlone;
+    if (isLimited && decoding.length > 0) {
+      if (chunkTokens <= minimumChunkTokens) return;
+      const late = [...unknown, ...prefilling.map(({ entry }) => entry)];
+      this.checkTarget(decoding, late, chunkTokens, parts.length === 0, clockMs);
+    } else if (!isLimited || !unknown.some(({ delivered }) => delivered > 0)) {
       const possible = Math.min(wanted, scenario.config.batchTokens - decoding.length);
       const isSpent = unknown.length > 0 ? granted >= possible : granted === possible;
       const isFused = prefilling.some((each) => each !== parts[0] && each.share === parts[0]?.share);
       require(isSpent || isFused, 'budget-spent', () =>
         `${granted} prompt tokens planned, ${possible} were possible`);
-    } else if (chunkTokens > minimumChunkTokens) {
-      const late = [...unknown, ...prefilling.map(({ entry }) => entry)];
-      this.checkTarget(decoding, late, chunkTokens, parts.length === 0, clockMs);
     }
+  }
+
+  private checkTurns(
+    decoding: readonly LedgerEntry[],
+    shares: ReadonlyMap<number, number>,
+    hasTarget: boolean,
+  ): void {
+    const isPrefillTurn = hasTarget && decoding.every(({ spec }) => !shares.has(spec.id));
+    for (const { spec } of decoding) {
+      const mayMiss = isPrefillTurn && !this.satOut.has(spec.id);
+      require(mayMiss || shares.get(spec.id) === 1, 'everyone-rides', () =>
+        `sequence ${spec.id} decodes but has no row`);
+    }
+    this.satOut = new Set(isPrefillTurn ? decoding.map(({ spec }) => spec.id) : []);
   }
 
   private sort(entries: Iterable<LedgerEntry>, shares: ReadonlyMap<number, number>, plan: TickPlan | null) {

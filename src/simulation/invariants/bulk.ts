@@ -50,7 +50,10 @@ export class BulkWork implements Invariant {
     const { itlTargetMs } = this.world.scenario.policy;
     const bases = this.predictions(this.workOf(others));
     const baseMs = Math.max(...bases);
-    this.fullCreditMs = Math.max(this.fullCreditMs, ...this.predictions(this.dearest()));
+    this.fullCreditMs = Math.max(
+      this.fullCreditMs,
+      ...this.dearest().flatMap((work) => this.predictions(work)),
+    );
     const added = this.predictions(this.workOf(rows)).map((ms, index) => ms - bases[index]!);
     const leftMs = itlTargetMs === null ? 0 : Math.max(0, plannedShare * itlTargetMs - Math.min(...bases));
     this.earnedMs += bulkShare * baseMs;
@@ -82,14 +85,13 @@ export class BulkWork implements Invariant {
     return { ...workOf(rows, batchTokens), passes: splitEqualPasses(rows, batchTokens) };
   }
 
-  /** A decode with all slots busy, and a piece of prompt that costs passes of its own. */
-  private dearest(): TickWork {
+  /** A decode with all slots busy, or a piece of prompt that splits the passes of others. */
+  private dearest(): TickWork[] {
     const { slotCount, contextTokens } = this.world.scenario.config;
-    return {
-      ...{ passes: 4, tokens: slotCount + bulkChunkTokens, sampledRows: slotCount + 1 },
-      attendedTokens: (slotCount + bulkChunkTokens) * contextTokens,
-      leftoverTokens: 0,
+    const work = (passes: number, tokens: number, sampledRows: number, heldTokens: number) => {
+      return { passes, tokens, sampledRows, attendedTokens: tokens * heldTokens, leftoverTokens: 0 };
     };
+    return [work(1, slotCount, slotCount, contextTokens / 2), work(3, bulkChunkTokens, 1, contextTokens)];
   }
 
   private predictions(work: TickWork): number[] {
