@@ -1,4 +1,5 @@
 import { admit, type Rejection } from './admission.js';
+import { Anticipation } from './anticipation.js';
 import { invariant } from './assert.js';
 import { Compaction } from './compaction.js';
 import type { FinishReason, SchedulerEvent } from './events.js';
@@ -21,8 +22,10 @@ export const maxFailedTicks = 3;
 
 /** What a tick needs to know, and what happened while it was planned. */
 export interface PlannedTick {
-  /** null: nothing to decode. */
+  /** null: nothing to decode, or not yet. */
   plan: TickPlan | null;
+  /** Without a plan, when to ask again at the latest: in so many milliseconds; 0: when there is work. */
+  holdMs: number;
   events: SchedulerEvent[];
 }
 
@@ -40,6 +43,7 @@ export class Scheduler {
   private ticks = 0;
   private readonly sharing: TickSharing;
   private readonly compaction = new Compaction();
+  private readonly anticipation = new Anticipation();
   /** Fed by every tick; a calibration may feed it before the first one. */
   readonly costs: TickCosts;
 
@@ -71,6 +75,7 @@ export class Scheduler {
     const rejection = admit(specs, this.roster.line, this.config);
     if (rejection) return rejection;
     for (const spec of specs) this.roster.enter(spec, nowMs);
+    this.anticipation.seeArrivals(specs.length);
     return null;
   }
 
@@ -86,6 +91,9 @@ export class Scheduler {
 
   planTick(nowMs: number): PlannedTick {
     invariant(this.inFlight === null, () => 'planned a tick while one is in flight');
+    if (this.roster.running.size === 0) this.anticipation.forget();
+    const holdMs = this.anticipation.holdMs(nowMs);
+    if (holdMs > 0) return { plan: null, holdMs, events: this.roster.takeEvents() };
     this.roster.advance(nowMs);
     const move = this.compaction.choose(this.pool.slots, this.slotCosts);
     // A copy for one that sits out saves no pass.
@@ -94,7 +102,7 @@ export class Scheduler {
     }
     const { shares, fillers } = this.sharing.share(this.pool.slots, nowMs);
     const { rows, operations } = layOutRows(this.pool.slots, shares);
-    if (rows.length === 0) return { plan: null, events: this.roster.takeEvents() };
+    if (rows.length === 0) return { plan: null, holdMs: 0, events: this.roster.takeEvents() };
     assertRows(rows, this.config);
     this.ticks += 1;
     const work = workOf(rows, this.config.batchTokens, fillers);
@@ -108,7 +116,7 @@ export class Scheduler {
       threads,
     };
     this.inFlight = plan;
-    return { plan, events: this.roster.takeEvents() };
+    return { plan, holdMs: 0, events: this.roster.takeEvents() };
   }
 
   applyTick(result: TickResult): SchedulerEvent[] {
@@ -129,7 +137,9 @@ export class Scheduler {
     } else if (result.outcome === 'slots-lost') this.applyLostSlots(plan, result.slots);
     else this.applyFailure(plan, result.message);
     this.closeEnding(plan);
-    return this.roster.takeEvents();
+    const events = this.roster.takeEvents();
+    if (result.outcome === 'decoded') this.anticipate(events, result.decodeMs);
+    return events;
   }
 
   /** Milliseconds that prefill must not push the gap between two tokens over; 0: no target. */
@@ -197,6 +207,14 @@ export class Scheduler {
     if (sequence.generatedTokens >= sequence.spec.maxTokens) this.roster.close(sequence, 'length', null);
   }
 
+  /** Only where gaps between tokens count, and if whoever follows would not have to wait in line. */
+  private anticipate(events: readonly SchedulerEvent[], decodeMs: number): void {
+    this.anticipation.forget();
+    if (this.sharing.itlTargetMs === 0 || this.roster.line.waiting > 0) return;
+    const answered = events.filter((event) => event.type === 'finished' && isAnswered(event.reason));
+    this.anticipation.seeEnds(answered.length, decodeMs);
+  }
+
   private applyLostSlots(plan: TickPlan, lost: readonly number[]): void {
     for (const operation of plan.operations) {
       const written = writtenSlot(operation);
@@ -234,4 +252,8 @@ export class Scheduler {
     if (isInFlight) sequence.endingReason ??= reason;
     else this.roster.close(sequence, reason, null);
   }
+}
+
+function isAnswered(reason: FinishReason): boolean {
+  return reason === 'stop' || reason === 'length';
 }

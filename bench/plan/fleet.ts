@@ -115,7 +115,7 @@ class Fleet {
 }
 
 class PlannedWorker {
-  /** When the tick in flight ends; infinite when idle. */
+  /** When the tick in flight ends, or is held no longer; infinite when idle. */
   endMs = Number.POSITIVE_INFINITY;
   live = 0;
   private readonly shape: WorkerShape;
@@ -160,11 +160,12 @@ class PlannedWorker {
     return true;
   }
 
-  /** Begins a tick unless one is in flight. */
+  /** Begins a tick, or holds it, unless one is in flight. */
   wake(nowMs: number): void {
     if (this.plan) return;
-    const { plan } = this.scheduler.planTick(nowMs);
+    const { plan, holdMs } = this.scheduler.planTick(nowMs);
     this.plan = plan;
+    this.endMs = holdMs > 0 ? nowMs + holdMs : Number.POSITIVE_INFINITY;
     if (!plan) return;
     const { cost } = this.shape;
     const callMs = expectedMs(cost, featuresOf(plan));
@@ -180,8 +181,9 @@ class PlannedWorker {
 
   /** @returns the requests that ended */
   endTick(): RequestOutcome[] {
+    if (!this.plan) return [];
     const nowMs = this.endMs;
-    const sampledTokens = this.plan!.rows.map((row) => (row.sample ? fillerToken : -1));
+    const sampledTokens = this.plan.rows.map((row) => (row.sample ? fillerToken : -1));
     this.plan = null;
     this.endMs = Number.POSITIVE_INFINITY;
     const events = this.scheduler.applyTick({

@@ -90,6 +90,10 @@ export class ServiceMetrics implements ServingObserver {
     'Decode calls by number of threads.',
     'threads',
   );
+  private readonly holds = this.counter(
+    'tick_hold_seconds_total',
+    'Time in which ticks were held for requests expected right after an answer.',
+  );
   private readonly slotMismatches = this.counter(
     'slot_mismatches_total',
     'Slots that held something else than the scheduler thought; each was emptied and computed again.',
@@ -143,6 +147,10 @@ export class ServiceMetrics implements ServingObserver {
     this.tickDecode.observe(info.decodeMs / 1000);
     this.tickSampling.observe(info.samplingMs / 1000);
     this.tickJavascript.observe(info.javascriptMs / 1000);
+  }
+
+  held(ms: number): void {
+    this.holds.inc(ms / 1000);
   }
 
   slotOperation(info: ObservedSlotOperation): void {

@@ -45,6 +45,8 @@ export interface ServingObserver {
   requestFinished(info: FinishedRequest): void;
   requestRejected(code: ErrorCode): void;
   tick(info: ObservedTick): void;
+  /** A tick was held for requests that were expected at once. */
+  held(ms: number): void;
   slotOperation(info: ObservedSlotOperation): void;
   /** The engine held something else in a slot than the scheduler's account says. */
   slotMismatch(): void;
@@ -58,6 +60,7 @@ export const silentObserver: ServingObserver = {
   requestFinished() {},
   requestRejected() {},
   tick() {},
+  held() {},
   slotOperation() {},
   slotMismatch() {},
 };

@@ -46,15 +46,16 @@ export class TickLoop {
     const { scheduler, deliver, nowMs } = this.options;
     this.startedMs = nowMs();
     while (!this.stopping) {
-      const { plan, events } = scheduler.planTick(nowMs());
+      const { plan, holdMs, events } = scheduler.planTick(nowMs());
       this.undelivered.push(...events);
       if (plan) {
         await this.tick(plan);
         continue;
       }
       deliver(this.takeUndelivered());
+      if (holdMs > 0) await this.hold(holdMs);
       // Never spin: whatever the scheduler waits for, timers and sockets must get their turn.
-      await (scheduler.hasWork ? nextTurn() : this.sleep());
+      else await (scheduler.hasWork ? nextTurn() : this.sleep());
       this.startedMs = nowMs();
     }
     deliver(this.takeUndelivered());
@@ -128,6 +129,16 @@ export class TickLoop {
     const events = this.undelivered;
     this.undelivered = [];
     return events;
+  }
+
+  /** Until there may be work, but no longer than this. */
+  private async hold(longestMs: number): Promise<void> {
+    const timer = setTimeout(() => this.wake(), longestMs);
+    await this.sleep();
+    clearTimeout(timer);
+    const { observer, trace, nowMs } = this.options;
+    observer.held(nowMs() - this.startedMs);
+    trace.span('hold', 'javascript', this.startedMs, nowMs());
   }
 
   private sleep(): Promise<void> {

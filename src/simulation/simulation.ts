@@ -133,8 +133,9 @@ class Simulation implements ServerSide {
     const isOver = this.tick >= ticks || this.turns >= ticks * turnsPerTick;
     if (!this.isCalm && isOver) this.calm();
     const clockMs = this.clock.read();
-    const { plan, events } = this.scheduler.planTick(clockMs);
+    const { plan, holdMs, events } = this.scheduler.planTick(clockMs);
     this.take(events, clockMs);
+    if (holdMs > 0) return this.hold(holdMs, clockMs);
     if (plan) {
       this.logPlan(plan);
       this.ledger.relocate(plan);
@@ -151,6 +152,15 @@ class Simulation implements ServerSide {
     this.idleTurns += 1;
     require(this.idleTurns <= mostIdleTurns, 'liveness', () =>
       'the loop spins: there is work, but nothing is planned');
+    return true;
+  }
+
+  /** Until something happens, but no longer than this. */
+  private hold(longestMs: number, clockMs: number): boolean {
+    this.log.add(this.timeline.nowMs, 'hold', [longestMs]);
+    for (const invariant of this.invariants) invariant.held?.(longestMs, clockMs);
+    this.deliver();
+    this.timeline.advance(Math.min(longestMs, this.timeline.untilNextMs));
     return true;
   }
 
@@ -199,7 +209,7 @@ class Simulation implements ServerSide {
     this.scheduler.checkIntegrity();
     this.compareSlots(plan);
     this.world.stats = this.scheduler.stats();
-    for (const invariant of this.invariants) invariant.applied?.();
+    for (const invariant of this.invariants) invariant.applied?.(clockMs);
   }
 
   /** As the tick loop does: what the plan touched must be what the scheduler believes. */

@@ -12,6 +12,11 @@ export class Timeline {
     return this.pending.length === 0;
   }
 
+  /** Infinity: nothing is due. */
+  get untilNextMs(): number {
+    return (this.pending.at(-1)?.atMs ?? Number.POSITIVE_INFINITY) - this.currentMs;
+  }
+
   /** Actions of the same moment happen in the order in which they were added. */
   after(delayMs: number, action: () => void): void {
     const entry = { atMs: this.currentMs + Math.max(0, delayMs), action };

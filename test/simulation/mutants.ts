@@ -16,15 +16,15 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'off by one in the budget: a token more than the batch holds',
     file: 'tick-sharing.ts',
-    from: 'this.config.batchTokens - decoding.length;',
-    to: 'this.config.batchTokens - decoding.length + 1;',
+    from: '(takeTurns ? 0 : decoding.length);',
+    to: '(takeTurns ? -1 : decoding.length - 1);',
     caughtBy: 'scheduler-assertion',
   },
   {
     name: 'off by one in the budget: a token of the batch stays unused',
     file: 'tick-sharing.ts',
-    from: 'this.config.batchTokens - decoding.length;',
-    to: 'this.config.batchTokens - decoding.length - 1;',
+    from: '(takeTurns ? 0 : decoding.length);',
+    to: '(takeTurns ? 1 : decoding.length + 1);',
     caughtBy: 'budget-spent',
   },
   {
@@ -256,12 +256,12 @@ export const mutants: readonly Mutant[] = [
     file: 'scheduler.ts',
     from: `nowMs);
     const { rows, operations } = layOutRows(this.pool.slots, shares);
-    if (rows.length === 0) return { plan: null, events: this.roster.takeEvents() };
+    if (rows.length === 0) return { plan: null, holdMs: 0, events: this.roster.takeEvents() };
     assertRows(rows, this.config);`,
     to: `nowMs);
     for (const [each] of shares) shares.set(each, each.pendingTokens);
     const { rows, operations } = layOutRows(this.pool.slots, shares);
-    if (rows.length === 0) return { plan: null, events: this.roster.takeEvents() };`,
+    if (rows.length === 0) return { plan: null, holdMs: 0, events: this.roster.takeEvents() };`,
     caughtBy: 'batch-size',
   },
   {
@@ -347,6 +347,27 @@ export const mutants: readonly Mutant[] = [
     from: 'const availableMs = Math.max(creditMs,',
     to: 'const availableMs = Math.max(Number.POSITIVE_INFINITY,',
     caughtBy: 'bulk-bounded',
+  },
+  {
+    name: 'prefill never leaves decoding a turn',
+    file: 'tick-sharing.ts',
+    from: 'takeTurns && this.satOutMs !== null',
+    to: 'false',
+    caughtBy: 'everyone-rides',
+  },
+  {
+    name: 'calls are held for as long as they took',
+    file: 'anticipation.ts',
+    from: 'holdShare * callMs',
+    to: 'callMs',
+    caughtBy: 'holds-briefly',
+  },
+  {
+    name: 'calls are held though others wait in line',
+    file: 'scheduler.ts',
+    from: ' || this.roster.line.waiting > 0',
+    to: '',
+    caughtBy: 'holds-briefly',
   },
   {
     name: 'bulk work never gets the credit it is owed',

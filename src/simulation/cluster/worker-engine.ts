@@ -66,16 +66,16 @@ export class WorkerEngine {
 
   private turn(): void {
     const { timeline, onTick } = this.options;
-    const { plan, events } = this.scheduler.planTick(timeline.nowMs);
+    const { plan, holdMs, events } = this.scheduler.planTick(timeline.nowMs);
     const before = [...this.undelivered, ...events];
     this.undelivered = [];
     if (plan === null) {
       this.deliver(before);
       this.isTurning = this.scheduler.hasWork;
       if (!this.isTurning) return;
-      this.idleTurns += 1;
+      if (holdMs === 0) this.idleTurns += 1;
       require(this.idleTurns <= mostIdleTurns, 'liveness', () => 'there is work, but nothing is planned');
-      this.later(0, () => this.turn());
+      this.later(holdMs, () => this.turn());
       return;
     }
     this.idleTurns = 0;

@@ -3,6 +3,7 @@ import { isFaultless } from '../scenario.js';
 import { Budget } from './budget.js';
 import { BulkWork } from './bulk.js';
 import { FairService } from './fair-service.js';
+import { Holds } from './holds.js';
 import type { Invariant, World } from './invariant.js';
 import { ExpiresInTime, GivesUp, LeavesAtOnce, Liveness, NoTokenLost, SleepsOnlyWhenIdle } from './life.js';
 import { LineOrder, QueueBounds } from './line.js';
@@ -43,6 +44,7 @@ export const invariantNames = [
   'budget-spent',
   'greedy-prefill',
   'itl-budget',
+  'holds-briefly',
   'bulk-bounded',
   'bulk-moves',
   'bulk-takes-turns',
@@ -70,6 +72,7 @@ export function createInvariants(world: World): Invariant[] {
     new PreemptionsBounded(world),
     new Budget(world),
     new BulkWork(world),
+    new Holds(world),
     new SleepsOnlyWhenIdle(world),
     new Liveness(world),
   ];

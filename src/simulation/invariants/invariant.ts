@@ -45,10 +45,12 @@ export interface Invariant {
   event?(event: SchedulerEvent, clockMs: number): void;
   /** A tick was planned and its events were taken. */
   planned?(plan: TickPlan | null, clockMs: number): void;
+  /** The next tick is held for so long, or until somebody comes. */
+  held?(longestMs: number, clockMs: number): void;
   /** The plan's operations were applied, its rows are next. */
   decodable?(plan: TickPlan): void;
   /** The result was applied, its events were taken, the driver has compared the slots it touched. */
-  applied?(): void;
+  applied?(clockMs: number): void;
   /** The tick loop goes to sleep. */
   asleep?(): void;
   /** Faults and arrivals have ended. */

@@ -1,0 +1,132 @@
+import { describe, expect, it } from 'vitest';
+import { holdShare, longestHoldMs } from '../../scheduler/anticipation.js';
+import type { Scheduler } from '../../scheduler/scheduler.js';
+import { decoded, makeScheduler, planOf, spec } from './support.js';
+
+const callMs = 100;
+
+/** One sequence that goes on, in a scheduler that minds its gaps. */
+function withReader(itlTargetMs: number | null = null): Scheduler {
+  const scheduler = makeScheduler({ contextTokens: 2_000, maxWaiting: 8 }, { itlTargetMs });
+  scheduler.submit([spec(1, { maxTokens: 1_900 })], 0);
+  scheduler.applyTick({ ...decoded(planOf(scheduler)), decodeMs: callMs });
+  return scheduler;
+}
+
+/** A sequence of two tokens comes and is answered. */
+function answer(scheduler: Scheduler, id: number, nowMs: number): void {
+  scheduler.submit([spec(id, { maxTokens: 2 })], nowMs);
+  for (let isAnswered = false; !isAnswered; ) {
+    const { plan } = scheduler.planTick(nowMs + callMs);
+    if (!plan) continue;
+    const events = scheduler.applyTick({ ...decoded(plan), decodeMs: callMs });
+    isAnswered = events.some(({ type, sequenceId }) => type === 'finished' && sequenceId === id);
+  }
+}
+
+const heldAfter = (scheduler: Scheduler, nowMs: number) => scheduler.planTick(nowMs).holdMs;
+
+/** One tick. @returns whether it was held */
+function tick(scheduler: Scheduler, nowMs: number): boolean {
+  const { plan, holdMs } = scheduler.planTick(nowMs);
+  scheduler.applyTick({ ...decoded(plan ?? planOf(scheduler, nowMs + holdMs)), decodeMs: callMs });
+  return holdMs > 0;
+}
+
+/** Ends that nobody follows. @returns how many of them were held for */
+function unfollowed(scheduler: Scheduler, ends: number, firstId: number): number {
+  let held = 0;
+  for (let id = firstId; id < firstId + ends; id += 1) {
+    answer(scheduler, id, 10_000 * id);
+    if (tick(scheduler, 10_000 * id + 500)) held += 1;
+  }
+  return held;
+}
+
+describe('a call after an answer', () => {
+  it('is held for whoever follows, for a share of the call before, and begins with them', () => {
+    const scheduler = withReader();
+    answer(scheduler, 2, 1_000);
+    expect(heldAfter(scheduler, 2_000)).toBeCloseTo(holdShare * callMs);
+    expect(heldAfter(scheduler, 2_004)).toBeCloseTo(holdShare * callMs - 4);
+    scheduler.submit([spec(3)], 2_005);
+    expect(planOf(scheduler, 2_005).rows.map(({ sequenceId }) => sequenceId)).toEqual([3]);
+  });
+
+  it('begins without them when they do not come in time', () => {
+    const scheduler = withReader();
+    answer(scheduler, 2, 1_000);
+    expect(heldAfter(scheduler, 2_000)).toBeGreaterThan(0);
+    expect(planOf(scheduler, 2_000 + holdShare * callMs).rows).toHaveLength(1);
+  });
+
+  it('waits for as many as were answered', () => {
+    const scheduler = withReader();
+    scheduler.submit([spec(2, { maxTokens: 1 }), spec(3, { maxTokens: 1 })], 0);
+    scheduler.applyTick({ ...decoded(planOf(scheduler)), decodeMs: callMs });
+    expect(heldAfter(scheduler, 1_000)).toBeGreaterThan(0);
+    scheduler.submit([spec(4)], 1_001);
+    expect(heldAfter(scheduler, 1_001)).toBeGreaterThan(0);
+    scheduler.submit([spec(5)], 1_002);
+    expect(heldAfter(scheduler, 1_002)).toBe(0);
+  });
+
+  it('is not held for longer than the limit, however long calls take', () => {
+    const scheduler = withReader();
+    scheduler.submit([spec(2, { maxTokens: 1 })], 0);
+    scheduler.applyTick({ ...decoded(planOf(scheduler)), decodeMs: 60_000 });
+    expect(heldAfter(scheduler, 1_000)).toBe(longestHoldMs);
+  });
+});
+
+describe('no call is held', () => {
+  it('when throughput comes first', () => {
+    const scheduler = withReader(0);
+    answer(scheduler, 2, 1_000);
+    expect(heldAfter(scheduler, 2_000)).toBe(0);
+  });
+
+  it('for those who left', () => {
+    const scheduler = withReader();
+    scheduler.submit([spec(2)], 0);
+    const plan = planOf(scheduler);
+    scheduler.cancel(2);
+    scheduler.applyTick({ ...decoded(plan), decodeMs: callMs });
+    expect(heldAfter(scheduler, 2_000)).toBe(0);
+  });
+
+  it('while others wait in line, or when nobody is left', () => {
+    const scheduler = withReader();
+    const others = [2, 3, 4, 5].map((id) => spec(id, { maxTokens: 1 }));
+    scheduler.submit(others, 0);
+    scheduler.applyTick({ ...decoded(planOf(scheduler)), decodeMs: callMs });
+    expect(heldAfter(scheduler, 1_000)).toBe(0);
+    const alone = makeScheduler({}, { itlTargetMs: null });
+    answer(alone, 1, 0);
+    expect(alone.planTick(1_000)).toMatchObject({ plan: null, holdMs: 0 });
+  });
+
+  it('once it is known that answers are not followed, but for a trial now and then', () => {
+    const scheduler = withReader();
+    unfollowed(scheduler, 20, 2);
+    expect(unfollowed(scheduler, 320, 100)).toBe(320 / 16);
+  });
+
+  it('until trials find that they are again', () => {
+    const scheduler = withReader();
+    unfollowed(scheduler, 40, 2);
+    let held = 0;
+    for (let id = 100; id < 300; id += 1) {
+      answer(scheduler, 2 * id, 10_000 * id);
+      const { plan } = scheduler.planTick(10_000 * id + 500);
+      if (plan) scheduler.applyTick({ ...decoded(plan), decodeMs: callMs });
+      else {
+        held += 1;
+        scheduler.submit([spec(2 * id + 1, { maxTokens: 1 })], 10_000 * id + 501);
+        tick(scheduler, 10_000 * id + 501);
+        tick(scheduler, 10_000 * id + 700);
+      }
+    }
+    expect(held).toBeGreaterThan(100);
+  });
+});
