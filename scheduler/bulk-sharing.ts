@@ -30,9 +30,9 @@ export interface BulkDemand {
 /**
  * Which rows of bulk work join a tick of other classes. Each makes that tick longer, so bulk work lives on credit: a
  * tenth of what the others' ticks take, which it spends as soon as it buys a row or a piece of prompt. It
- * pushes no tick beyond a full decode or 1.1 times itself, unless it has waited for so long that its credit
- * is full. A target that was asked for may be used up instead. Whoever has sat out longest rides first, so
- * all of them get on.
+ * pushes no tick beyond a full decode or 1.1 times itself, and sits out the decode after a prefill, which
+ * ends the longest gaps, unless it has waited for so long that its credit is full. A target that was asked
+ * for may be used up instead. Whoever has sat out longest rides first, so all of them get on.
  */
 export class BulkSharing {
   private creditMs = 0;
@@ -54,10 +54,12 @@ export class BulkSharing {
     const fullCreditMs = Math.max(fullDecodeMs, smallestMs);
     this.creditMs = Math.min(this.creditMs + bulkShare * baseMs, fullCreditMs);
     if (!mayRide) return;
-    const gapMs = satOutMs + baseMs;
-    const roomMs = Math.max(bulkShare * gapMs, fullDecodeMs - gapMs);
+    const roomMs = satOutMs > 0 ? 0 : Math.max(bulkShare * baseMs, fullDecodeMs - baseMs);
     const creditMs = this.creditMs >= fullCreditMs ? this.creditMs : Math.min(this.creditMs, roomMs);
-    const availableMs = Math.max(creditMs, itlTargetMs > 0 ? plannedShare * itlTargetMs - gapMs : 0);
+    const availableMs = Math.max(
+      creditMs,
+      itlTargetMs > 0 ? plannedShare * itlTargetMs - satOutMs - baseMs : 0,
+    );
     let freeTokens = batchTokens - [...shares.values()].reduce((sum, tokens) => sum + tokens, 0);
     let spentMs = 0;
     for (const sequence of waiting) {

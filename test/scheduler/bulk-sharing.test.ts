@@ -41,7 +41,9 @@ function run(
 ): { tokens: Map<number, number>; ms: number }[] {
   let clockMs = startMs;
   return Array.from({ length: ticks }, () => {
-    const { plan } = scheduler.planTick(clockMs);
+    let { plan, holdMs } = scheduler.planTick(clockMs);
+    clockMs += holdMs;
+    if (holdMs > 0) plan = scheduler.planTick(clockMs).plan;
     if (!plan) throw new Error('nothing was planned');
     const ms = costOf(plan.work);
     clockMs += ms;
@@ -75,6 +77,21 @@ describe('bulk work beside a reader', () => {
     // A credit may be spent just before the end.
     expect(slowdown).toBeLessThan(1 + 1.2 * bulkShare);
     for (const id of [2, 3, 4, 5]) expect(shared.some(({ tokens }) => tokens.has(id))).toBe(true);
+  });
+
+  it('sits out a prefill and the decode after it, unless its credit is full', () => {
+    const scheduler = withKnownCosts();
+    scheduler.submit([reader(1), bulk(2), bulk(3)], 0);
+    run(scheduler, 40);
+    const ridesAfter: number[] = [];
+    for (let id = 10; id < 40; id += 1) {
+      scheduler.submit([reader(id, { prompt: prompt(30, id * 1000), maxTokens: 4 })], 0);
+      const [prefill, decode] = run(scheduler, 8);
+      expect([...prefill!.tokens.keys()]).toEqual([id]);
+      expect(decode!.tokens.get(1)).toBe(1);
+      ridesAfter.push([2, 3].filter((each) => decode!.tokens.has(each)).length);
+    }
+    expect(ridesAfter.filter((rides) => rides > 0).length).toBeLessThan(0.1 * ridesAfter.length);
   });
 
   it('never makes a tick longer than a full decode while its credit lasts for more than one', () => {
