@@ -2,12 +2,24 @@
 export const holdShare = 0.1;
 /** However long calls take. */
 export const longestHoldMs = 50;
-/** With fewer ends than this followed in time, nobody is waited for ... */
+/** When fewer answers than this are followed in time, nobody is waited for. */
 const leastFollowedShare = 0.5;
-/** ... but for the first end in so many, to see whether that has changed. */
-const endsPerTrial = 16;
-/** Weight of the latest hold in what is known of them. */
-const learningRate = 0.1;
+/** Weight of the latest answers in that, if a call was held for those that follow. */
+const heldWeight = 0.3;
+/** If not, these share the cores with a call: they get more time, and count for less. */
+const watchedWeight = 0.1;
+const watchedFactor = 3;
+
+/** Answers of one call, until they are followed or it is too late. */
+interface Watch {
+  answers: number;
+  /** Of them, those that nobody has followed. */
+  open: number;
+  isHeld: boolean;
+  windowMs: number;
+  /** null: the next call has not been planned. */
+  untilMs: number | null;
+}
 
 /**
  * Clients in a loop ask again as soon as they are answered, a few milliseconds into the next call, and then wait for
@@ -16,52 +28,45 @@ const learningRate = 0.1;
  * away, or in no hurry, is not waited for. After anticipatory disk scheduling (Iyer and Druschel 2001).
  */
 export class Anticipation {
-  /** Ends that nobody has followed yet. */
-  private open = 0;
-  private ended = 0;
-  private windowMs = 0;
-  private untilMs: number | null = null;
+  private watch: Watch | null = null;
   private followedShare = leastFollowedShare;
-  private endsToTrial = 0;
 
-  /** @param callMs of the call in which so many sequences ended */
-  seeEnds(count: number, callMs: number): void {
+  /** @param callMs of the call in which so many sequences were answered */
+  seeAnswers(count: number, callMs: number): void {
     if (count === 0) return;
-    this.endsToTrial -= count;
-    const isTrial = this.endsToTrial <= 0;
-    if (isTrial) this.endsToTrial = endsPerTrial;
-    if (!isTrial && this.followedShare < leastFollowedShare) return;
-    this.ended = count;
-    this.open = count;
-    this.windowMs = Math.min(longestHoldMs, holdShare * callMs);
+    this.learn();
+    const isHeld = this.followedShare >= leastFollowedShare;
+    const windowMs = Math.min(longestHoldMs, holdShare * callMs) * (isHeld ? 1 : watchedFactor);
+    this.watch = { answers: count, open: count, isHeld, windowMs, untilMs: null };
   }
 
-  seeArrivals(count: number): void {
-    if (this.open > 0) this.open = Math.max(0, this.open - count);
-    if (this.open === 0) this.learn();
+  seeArrivals(count: number, nowMs: number): void {
+    const { watch } = this;
+    if (!watch || nowMs > (watch.untilMs ?? nowMs)) return;
+    watch.open = Math.max(0, watch.open - count);
+    if (watch.open === 0) this.learn();
   }
 
   /** How much longer the next call is to be held; 0: it may begin. */
   holdMs(nowMs: number): number {
-    if (this.open === 0) return 0;
-    this.untilMs ??= nowMs + this.windowMs;
-    if (nowMs < this.untilMs) return this.untilMs - nowMs;
+    const { watch } = this;
+    if (!watch) return 0;
+    watch.untilMs ??= nowMs + watch.windowMs;
+    if (nowMs < watch.untilMs) return watch.isHeld ? watch.untilMs - nowMs : 0;
     this.learn();
     return 0;
   }
 
-  /** There is no use in holding: others wait already, or nobody would be held. */
+  /** Whoever follows would have to wait in line, or nobody would be held. */
   forget(): void {
-    this.open = 0;
-    this.ended = 0;
-    this.untilMs = null;
+    this.watch = null;
   }
 
   private learn(): void {
-    if (this.ended > 0) {
-      const followed = (this.ended - this.open) / this.ended;
-      this.followedShare += learningRate * (followed - this.followedShare);
-    }
-    this.forget();
+    if (!this.watch) return;
+    const { answers, open, isHeld } = this.watch;
+    const weight = isHeld ? heldWeight : watchedWeight;
+    this.followedShare += weight * ((answers - open) / answers - this.followedShare);
+    this.watch = null;
   }
 }

@@ -56,10 +56,8 @@ export class BulkSharing {
     if (!mayRide) return;
     const roomMs = satOutMs > 0 ? 0 : Math.max(bulkShare * baseMs, fullDecodeMs - baseMs);
     const creditMs = this.creditMs >= fullCreditMs ? this.creditMs : Math.min(this.creditMs, roomMs);
-    const availableMs = Math.max(
-      creditMs,
-      itlTargetMs > 0 ? plannedShare * itlTargetMs - satOutMs - baseMs : 0,
-    );
+    const leftMs = itlTargetMs > 0 ? plannedShare * itlTargetMs - satOutMs - baseMs : 0;
+    const availableMs = Math.max(creditMs, leftMs);
     let freeTokens = batchTokens - [...shares.values()].reduce((sum, tokens) => sum + tokens, 0);
     let spentMs = 0;
     for (const sequence of waiting) {

@@ -75,7 +75,7 @@ export class Scheduler {
     const rejection = admit(specs, this.roster.line, this.config);
     if (rejection) return rejection;
     for (const spec of specs) this.roster.enter(spec, nowMs);
-    this.anticipation.seeArrivals(specs.length);
+    this.anticipation.seeArrivals(specs.length, nowMs);
     return null;
   }
 
@@ -209,10 +209,8 @@ export class Scheduler {
 
   /** Only where gaps between tokens count, and if whoever follows would not have to wait in line. */
   private anticipate(events: readonly SchedulerEvent[], decodeMs: number): void {
-    this.anticipation.forget();
-    if (this.sharing.itlTargetMs === 0 || this.roster.line.waiting > 0) return;
-    const answered = events.filter((event) => event.type === 'finished' && isAnswered(event.reason));
-    this.anticipation.seeEnds(answered.length, decodeMs);
+    if (this.sharing.itlTargetMs === 0 || this.roster.line.waiting > 0) this.anticipation.forget();
+    else this.anticipation.seeAnswers(events.filter(isAnswer).length, decodeMs);
   }
 
   private applyLostSlots(plan: TickPlan, lost: readonly number[]): void {
@@ -254,6 +252,6 @@ export class Scheduler {
   }
 }
 
-function isAnswered(reason: FinishReason): boolean {
-  return reason === 'stop' || reason === 'length';
+function isAnswer(event: SchedulerEvent): boolean {
+  return event.type === 'finished' && (event.reason === 'stop' || event.reason === 'length');
 }

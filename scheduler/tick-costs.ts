@@ -8,9 +8,15 @@ const leastTrialShare = 0.005;
 /** What a trial is taken to cost at least and at most, in calls with the best choice. */
 const leastLossCalls = 0.05;
 const mostLossCalls = 3;
-/** When the machine has changed, so many failed trials come early: the first after this many calls, the next after twice as many. */
+/**
+ * When the machine has changed, so many failed trials come early: the first after this many calls, the next after twice
+ * as many, in calls that do not take much longer than usual.
+ */
 const earlyTrials = 4;
 const pauseCalls = 4;
+const longestEarlyTrial = 1.2;
+/** Weight of the latest call in what is usual. */
+const usualWeight = 0.05;
 /** Fewer calls may all have been disturbed: the line through other shapes may know better. */
 const callsToKnow = 3;
 /** Calls are disturbed in one direction: nearly a third of the latest ones counts, not half of them, as the typical one does. */
@@ -40,6 +46,8 @@ interface ShapeUse {
 export class TickCosts {
   private readonly choices: Choice[];
   private readonly shapes = new Map<number, Map<Choice, ShapeUse>>();
+  /** Mean of the latest calls; 0: there was none. */
+  private usualMs = 0;
 
   /** @param threadChoices numbers of threads a tick may use, at least one */
   constructor(threadChoices: readonly number[]) {
@@ -85,6 +93,7 @@ export class TickCosts {
     const choice = this.choiceOf(threads);
     const best = this.best(work);
     const uses = this.usesOf(work);
+    this.usualMs += (measuredMs - this.usualMs) * (this.usualMs === 0 ? 1 : usualWeight);
     for (const each of this.choices) {
       each.idleCalls += 1;
       uses.get(each)!.idleMs += measuredMs;
@@ -113,9 +122,10 @@ export class TickCosts {
 
   /** Going by the quickest of its latest calls: others may have been disturbed. */
   private isWorthTrying(work: TickWork, choice: Choice, best: Choice): boolean {
-    if (choice.failures < earlyTrials && choice.idleCalls >= pauseCalls * 2 ** choice.failures) return true;
-    const { idleMs, failures } = this.usesOf(work).get(choice)!;
     const bestMs = estimateMs(best, work);
+    const isEarly = choice.failures < earlyTrials && choice.idleCalls >= pauseCalls * 2 ** choice.failures;
+    if (isEarly && bestMs <= longestEarlyTrial * this.usualMs) return true;
+    const { idleMs, failures } = this.usesOf(work).get(choice)!;
     const lossCalls = leastMs(choice, work) / bestMs - 1;
     const lossMs = bestMs * Math.min(mostLossCalls, Math.max(leastLossCalls, lossCalls));
     return idleMs * Math.max(leastTrialShare, firstTrialShare / 2 ** failures) >= lossMs;

@@ -287,6 +287,17 @@ describe('Trials of the slower choice', () => {
     }
   });
 
+  it('come early only in calls that do not take longer than others', () => {
+    const costs = calibrated();
+    const tried = { 32: 0, 256: 0 };
+    for (let round = 0; round < 30; round += 1) {
+      tried[32] += usesOf(drive(costs, decode(32), 1).threads, 1);
+      tried[256] += usesOf(drive(costs, prefill(256), 1).threads, 1);
+    }
+    expect(tried).toMatchObject({ 256: 0 });
+    expect(tried[32]).toBeGreaterThan(0);
+  });
+
   it('are not set off by one call that was disturbed', () => {
     const costs = new TickCosts([1, 2]);
     driveAtSpeeds(costs, 2_000, clear);

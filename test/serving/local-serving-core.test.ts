@@ -158,6 +158,27 @@ describe('LocalServingCore', () => {
     expect(order).toEqual(['text', 'call', 'text', 'call', 'finished']);
   });
 
+  it('holds a call for a client that asks again at once, and begins with its prompt', async () => {
+    const cost = { perPassMs: 50, perTokenMs: 0, perContextTokenMs: 0 };
+    const shape = { slotCount: 2, contextTokens: 64, batchTokens: 32 };
+    const runtime = createSimulatedRuntime({ ...shape, cost, meanLengthTokens: 1e9 });
+    const { engine } = runtime;
+    const runForReal = engine.run.bind(engine);
+    const riders: number[][] = [];
+    engine.run = (plan, onToken) => {
+      riders.push(plan.rows.map(({ sequenceId }) => sequenceId));
+      return runForReal(plan, onToken);
+    };
+    let holds = 0;
+    const core = startCoreOf(runtime, { policy: { itlTargetMs: null }, observer: { held: () => holds++ } });
+    cores.push(core);
+    core.submit(request(core, 'reader', { maxTokens: 40 }), () => {});
+    await run(core, request(core, 'once', { maxTokens: 2 }));
+    await run(core, request(core, 'once more', { maxTokens: 1 }));
+    expect(holds).toBeGreaterThan(0);
+    expect(riders.slice(0, 3)).toEqual([[1, 2], [1, 2], [3]]);
+  });
+
   it('computes again when the engine lost a slot, with the same text', async () => {
     const undisturbed = await run(startCore(), request(startCore(), 'same text', { maxTokens: 20 }));
     const runtime = simulatedRuntime();

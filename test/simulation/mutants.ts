@@ -344,8 +344,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'bulk work rides whatever it costs the others',
     file: 'bulk-sharing.ts',
-    from: 'const availableMs = Math.max(creditMs,',
-    to: 'const availableMs = Math.max(Number.POSITIVE_INFINITY,',
+    from: 'Math.max(creditMs, leftMs)',
+    to: 'Number.POSITIVE_INFINITY',
     caughtBy: 'bulk-bounded',
   },
   {

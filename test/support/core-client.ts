@@ -1,4 +1,4 @@
-import { throughputFirst } from '../../scheduler/index.js';
+import { type SchedulingPolicy, throughputFirst } from '../../scheduler/index.js';
 import type { ModelRuntime } from '../../src/engine/engine.js';
 import { greedySampling } from '../../src/engine/sampling-parameters.js';
 import { type ServingObserver, silentObserver } from '../../src/metrics/serving-observer.js';
@@ -10,6 +10,7 @@ export function startCore(
   runtime: ModelRuntime,
   options: {
     limits?: { maxWaiting: number; maxWaitingTokens: number };
+    policy?: Partial<SchedulingPolicy>;
     observer?: Partial<ServingObserver>;
     faults?: string[];
   } = {},
@@ -18,7 +19,7 @@ export function startCore(
   return new LocalServingCore({
     runtime,
     model: { id: runtime.name, createdSeconds: 0, source: '', sizeBytes: 0, contextTokens, slotCount },
-    policy: { ...throughputFirst, threadChoices: [1, 2] },
+    policy: { ...throughputFirst, threadChoices: [1, 2], ...options.policy },
     measurements: [],
     limits: options.limits ?? { maxWaiting: 1000, maxWaitingTokens: 1_000_000 },
     observer: { ...silentObserver, ...options.observer },
