@@ -5,10 +5,10 @@ export const longestHoldMs = 50;
 /** When fewer answers than this are followed in time, nobody is waited for. */
 const leastFollowedShare = 0.5;
 /** Weight of the latest answers in that, if a call was held for those that follow. */
-const heldWeight = 0.3;
+const heldWeight = 0.4;
 /** If not, these share the cores with a call: they get more time, and count for less. */
-const watchedWeight = 0.1;
-const watchedFactor = 3;
+const watchedWeight = 0.2;
+const watchedFactor = 5;
 
 /** Answers of one call, until they are followed or it is too late. */
 interface Watch {
