@@ -1,5 +1,6 @@
 import { invariant } from './assert.js';
 import type { CostCoefficients } from './cost-model.js';
+import { passesOf } from './pass-count.js';
 import type { Row, SchedulerConfig, SlotOperation } from './ports.js';
 import { minimumChunkTokens } from './prefill-budget.js';
 import type { Sequence } from './sequence.js';
@@ -68,6 +69,37 @@ export function fuseChunks(
     if (ms >= leastMs) continue;
     leastMs = ms;
     shares.set(cut, tokens);
+  }
+}
+
+/**
+ * Prompts that share no pass gain nothing from one call, but each would wait for the last of them to be sampled. So
+ * the call takes the first one and those that go through its passes; the others follow in calls of their own.
+ * @param running ascending by slot
+ * @param prefilling in the order in which they are due
+ * @param shares tokens of each, of prompts alone; changed in place
+ */
+export function keepFirstPasses(
+  running: readonly Sequence[],
+  prefilling: readonly Sequence[],
+  shares: Map<Sequence, number>,
+  batchTokens: number,
+): void {
+  const kept = new Set<Sequence>();
+  const passesWith = (sequence: Sequence) => {
+    const riding = running.filter((each) => each === sequence || kept.has(each));
+    const shapes = riding.map((each) => ({ slot: each.slot!, tokens: { length: shares.get(each)! } }));
+    return passesOf(shapes, batchTokens).passes;
+  };
+  let fewest = Number.POSITIVE_INFINITY;
+  for (const sequence of prefilling) {
+    if (!shares.has(sequence)) continue;
+    const passes = passesWith(sequence);
+    if (passes > fewest) shares.delete(sequence);
+    else {
+      fewest = passes;
+      kept.add(sequence);
+    }
   }
 }
 

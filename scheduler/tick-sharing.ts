@@ -11,7 +11,7 @@ import { isBulk } from './sequence-spec.js';
 import type { Slot } from './slot.js';
 import { chooseTails } from './tail-padding.js';
 import type { TickCosts } from './tick-costs.js';
-import { fuseChunks, lateness, orderPrefills, rowOf, shareTokens } from './tick-planner.js';
+import { fuseChunks, keepFirstPasses, lateness, orderPrefills, rowOf, shareTokens } from './tick-planner.js';
 import type { TickWork } from './tick-work.js';
 import { workOf } from './work-of.js';
 
@@ -41,7 +41,7 @@ export class TickSharing {
   private readonly costs: TickCosts;
   private readonly prefillBudget = new PrefillBudget();
   private readonly bulkSharing = new BulkSharing();
-  /** Predicted milliseconds of the tick of prefill that whoever decodes has just sat out; null: prefill may be next. */
+  /** Predicted milliseconds of the calls of prefill that whoever decodes has just sat out; null: none. */
   private satOutMs: number | null = null;
   private cautiousUntilMs = Number.NEGATIVE_INFINITY;
 
@@ -104,8 +104,7 @@ export class TickSharing {
   /** Whether a running sequence can be without a row for the sake of others. */
   maySitOut(sequence: Sequence, running: ReadonlySet<Sequence>): boolean {
     if (this.policy.itlTargetMs === 0) return false;
-    const isPrefillNext = this.satOutMs === null && [...running].some((each) => !isDecoding(each));
-    if (isPrefillNext && isDecoding(sequence)) return true;
+    if ([...running].some((each) => each.isSettled && !isDecoding(each))) return true;
     return this.leavesFirst(sequence) && [...running].some((each) => !this.leavesFirst(each));
   }
 
@@ -136,34 +135,50 @@ export class TickSharing {
     const { running, decoding, decodeWork, model } = riders;
     const hasReaders = decoding.some(({ generatedTokens }) => generatedTokens > 0);
     const takeTurns = hasReaders && this.policy.itlTargetMs !== 0 && tickMs !== Number.POSITIVE_INFINITY;
-    const isDecodeTurn = takeTurns && this.satOutMs !== null;
+    const satOutMs = takeTurns ? this.satOutMs : null;
     this.satOutMs = null;
     const waitingForPrefill = running.filter((sequence) => sequence.pendingTokens > 1);
-    if (waitingForPrefill.length === 0 || isDecodeTurn) return shareTokens(decoding, [], 0);
+    if (waitingForPrefill.length === 0) return shareTokens(decoding, [], 0);
     const cost = model.coefficients;
     const prefilling = orderPrefills(waitingForPrefill, nowMs, cost.perTokenMs, this.policy.ttftTargetsMs);
     const latest = Math.max(...prefilling.map((each) => lateness(each, nowMs, this.policy.ttftTargetsMs)));
     const demand = {
       itlTargetMs: this.itlTargetMs * (1 + Math.min(1, latest)),
-      decodeMs: decoding.length === 0 ? 0 : model.predictMs(decodeWork),
+      decodeMs: decoding.length === 0 ? 0 : model.predictMs(decodeWork) + (satOutMs ?? 0),
       cost,
       firstPosition: prefilling[0]!.computedTokens,
       pendingTokens: prefilling.reduce((sum, sequence) => sum + sequence.pendingTokens, 0),
     };
     const freeTokens = this.config.batchTokens - (takeTurns ? 0 : decoding.length);
-    const prefillTokens =
-      tickMs === null
-        ? (this.wholePromptTokens(prefilling, demand) ?? this.prefillBudget.grant(demand, freeTokens))
-        : this.prefillBudget.grantWithin(tickMs, demand, freeTokens);
+    const prefillTokens = this.prefillTokens(prefilling, demand, freeTokens, {
+      tickMs,
+      isBegun: satOutMs !== null,
+    });
     const isPrefillTurn = takeTurns && prefillTokens > 0;
     const shares = shareTokens(isPrefillTurn ? [] : decoding, prefilling, prefillTokens);
     const mayShrink = decoding.length > 0 && this.policy.itlTargetMs !== 0 && tickMs === null;
     fuseChunks(running, shares, prefillTokens, this.config.batchTokens, { cost, mayShrink });
     if (isPrefillTurn) {
+      if (tickMs === null) keepFirstPasses(running, prefilling, shares, this.config.batchTokens);
       const rows = running.flatMap((each) => (shares.has(each) ? rowOf(each, shares.get(each)!) : []));
-      this.satOutMs = model.predictMs(workOf(rows, this.config.batchTokens));
+      this.satOutMs = (satOutMs ?? 0) + model.predictMs(workOf(rows, this.config.batchTokens));
     }
     return shares;
+  }
+
+  /** @param turn isBegun: others have sat out a call of prefill already, this one is only if it fits as well */
+  private prefillTokens(
+    prefilling: readonly Sequence[],
+    demand: PrefillDemand,
+    freeTokens: number,
+    { tickMs, isBegun }: { tickMs: number | null; isBegun: boolean },
+  ): number {
+    if (tickMs !== null) return isBegun ? 0 : this.prefillBudget.grantWithin(tickMs, demand, freeTokens);
+    const wholeTokens = this.wholePromptTokens(prefilling, demand);
+    if (wholeTokens !== null) return wholeTokens;
+    if (!isBegun) return this.prefillBudget.grant(demand, freeTokens);
+    const tokens = Math.min(affordableTokens(demand), freeTokens);
+    return tokens >= Math.min(minimumChunkTokens, demand.pendingTokens) ? tokens : 0;
   }
 
   /**

@@ -349,11 +349,11 @@ export const mutants: readonly Mutant[] = [
     caughtBy: 'bulk-bounded',
   },
   {
-    name: 'prefill never leaves decoding a turn',
+    name: 'calls of prefill in a row do not add up',
     file: 'tick-sharing.ts',
-    from: 'takeTurns && this.satOutMs !== null',
-    to: 'false',
-    caughtBy: 'everyone-rides',
+    from: ' + (satOutMs ?? 0),',
+    to: ',',
+    caughtBy: 'itl-budget',
   },
   {
     name: 'calls are held for as long as they took',

@@ -14,7 +14,7 @@ const cautionMs = 5_000;
 /**
  * Bulk work that runs beside other classes, and an ITL target counts, is the business of `BulkWork`; alone it has none.
  * `everyone-rides`: each decoding sequence has its one-token row, or with a target sits out together with all others,
- * for one tick of prefill and never for two in a row. `budget-spent`: without an ITL target, or with nobody
+ * for calls of prefill that fit under it together. `budget-spent`: without an ITL target, or with nobody
  * decoding, prefill takes all it can use of the batch, but for a part that is cut to the length of another to
  * share its passes. `itl-budget`: with a target, prefill takes no more than fits under it by the scheduler's
  * own cost model, or under `wholePromptsFactor` times the automatic one when no prompt is cut, except one
@@ -24,8 +24,9 @@ const cautionMs = 5_000;
 export class Budget implements Invariant {
   private readonly world: World;
   private othersRanMs = Number.NEGATIVE_INFINITY;
-  /** Sequences that decode and had no row in the latest tick. */
+  /** Sequences that decode and had no row in the latest tick, and the prompt tokens of the ticks that they sat out. */
   private satOut = new Set<number>();
+  private satOutTokens = 0;
 
   constructor(world: World) {
     this.world = world;
@@ -51,7 +52,7 @@ export class Budget implements Invariant {
     if (isLimited && decoding.length > 0) {
       if (chunkTokens <= minimumChunkTokens) return;
       const late = [...unknown, ...prefilling.map(({ entry }) => entry)];
-      this.checkTarget(decoding, late, chunkTokens, parts.length === 0, clockMs);
+      this.checkTarget(decoding, late, Math.max(chunkTokens, this.satOutTokens), parts.length === 0, clockMs);
     } else if (!isLimited || !unknown.some(({ delivered }) => delivered > 0)) {
       const possible = Math.min(wanted, scenario.config.batchTokens - decoding.length);
       const isSpent = unknown.length > 0 ? granted >= possible : granted === possible;
@@ -68,10 +69,12 @@ export class Budget implements Invariant {
   ): void {
     const isPrefillTurn = hasTarget && decoding.every(({ spec }) => !shares.has(spec.id));
     for (const { spec } of decoding) {
-      const mayMiss = isPrefillTurn && !this.satOut.has(spec.id);
-      require(mayMiss || shares.get(spec.id) === 1, 'everyone-rides', () =>
+      require(isPrefillTurn || shares.get(spec.id) === 1, 'everyone-rides', () =>
         `sequence ${spec.id} decodes but has no row`);
     }
+    const isLonger = isPrefillTurn && decoding.some(({ spec }) => this.satOut.has(spec.id));
+    const tokens = [...shares.values()].reduce((sum, share) => sum + share, 0);
+    this.satOutTokens = isPrefillTurn ? tokens + (isLonger ? this.satOutTokens : 0) : 0;
     this.satOut = new Set(isPrefillTurn ? decoding.map(({ spec }) => spec.id) : []);
   }
 
