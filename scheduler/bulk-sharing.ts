@@ -2,7 +2,7 @@ import type { CostModel } from './cost-model.js';
 import type { Row } from './ports.js';
 import { plannedShare } from './prefill-budget.js';
 import type { Sequence } from './sequence.js';
-import { rowOf } from './tick-planner.js';
+import { rowOf, rowsOf } from './tick-planner.js';
 import { workOf } from './work-of.js';
 
 /** Of the time that others' ticks take, what bulk work may add. */
@@ -43,7 +43,7 @@ export class BulkSharing {
     const { shares, bulk, mayRide, satOutMs, itlTargetMs, fullDecodeMs, model, batchTokens } = demand;
     this.ticks += 1;
     const predictMs = (rows: readonly Row[]) => model.predictMs(workOf(rows, batchTokens));
-    let rows = [...shares].map(([sequence, tokens]) => rowOf(sequence, tokens)).sort(bySlot);
+    let rows = rowsOf(shares);
     const baseMs = predictMs(rows);
     const priced = (sequence: Sequence, tokens: number) => {
       const withIt = withRow(rows, rowOf(sequence, tokens));
@@ -102,10 +102,6 @@ function longest<Ride>(
     tokens = Math.max(smallest, tokens >> 1);
   }
   return null;
-}
-
-function bySlot(left: Row, right: Row): number {
-  return left.slot - right.slot;
 }
 
 /** @param rows ascending by slot */

@@ -1,6 +1,6 @@
 import { invariant } from './assert.js';
 import type { CostCoefficients } from './cost-model.js';
-import { passesOf } from './pass-count.js';
+import { passesOf, type RowShape } from './pass-count.js';
 import type { Row, SchedulerConfig, SlotOperation } from './ports.js';
 import { minimumChunkTokens } from './prefill-budget.js';
 import type { Sequence } from './sequence.js';
@@ -54,10 +54,7 @@ export function fuseChunks(
   const share = shares.get(cut)!;
   const chunksAfter = (tokens: number) => Math.ceil((cut.pendingTokens - tokens) / prefillTokens);
   const msWith = (tokens: number) => {
-    const shapes = riding.map((each) => ({
-      slot: each.slot!,
-      tokens: { length: each === cut ? tokens : shares.get(each)! },
-    }));
+    const shapes = riding.map((each) => shapeOf(each, each === cut ? tokens : shares.get(each)!));
     return overheadMs(shapes, batchTokens, cost);
   };
   let leastMs = msWith(share);
@@ -88,7 +85,7 @@ export function keepFirstPasses(
   const kept = new Set<Sequence>();
   const passesWith = (sequence: Sequence) => {
     const riding = running.filter((each) => each === sequence || kept.has(each));
-    const shapes = riding.map((each) => ({ slot: each.slot!, tokens: { length: shares.get(each)! } }));
+    const shapes = riding.map((each) => shapeOf(each, shares.get(each)!));
     return passesOf(shapes, batchTokens).passes;
   };
   let fewest = Number.POSITIVE_INFINITY;
@@ -145,6 +142,19 @@ export function rowOf(sequence: Sequence, tokens: number): Row {
     tokens: sequence.nextTokens(tokens),
     sample: tokens === sequence.pendingTokens,
   };
+}
+
+/**
+ * @param shares tokens of each sequence that rides
+ * @returns ascending by slot
+ */
+export function rowsOf(shares: ReadonlyMap<Sequence, number>): Row[] {
+  const rows = [...shares].map(([sequence, tokens]) => rowOf(sequence, tokens));
+  return rows.sort((left, right) => left.slot - right.slot);
+}
+
+function shapeOf(sequence: Sequence, length: number): RowShape {
+  return { slot: sequence.slot!, tokens: { length } };
 }
 
 /**

@@ -11,7 +11,15 @@ import { isBulk } from './sequence-spec.js';
 import type { Slot } from './slot.js';
 import { chooseTails } from './tail-padding.js';
 import type { TickCosts } from './tick-costs.js';
-import { fuseChunks, keepFirstPasses, lateness, orderPrefills, rowOf, shareTokens } from './tick-planner.js';
+import {
+  fuseChunks,
+  keepFirstPasses,
+  lateness,
+  orderPrefills,
+  rowOf,
+  rowsOf,
+  shareTokens,
+} from './tick-planner.js';
 import type { TickWork } from './tick-work.js';
 import { workOf } from './work-of.js';
 
@@ -160,8 +168,8 @@ export class TickSharing {
     fuseChunks(running, shares, prefillTokens, this.config.batchTokens, { cost, mayShrink });
     if (isPrefillTurn) {
       if (tickMs === null) keepFirstPasses(running, prefilling, shares, this.config.batchTokens);
-      const rows = running.flatMap((each) => (shares.has(each) ? rowOf(each, shares.get(each)!) : []));
-      this.satOutMs = (satOutMs ?? 0) + model.predictMs(workOf(rows, this.config.batchTokens));
+      const work = workOf(rowsOf(shares), this.config.batchTokens);
+      this.satOutMs = (satOutMs ?? 0) + model.predictMs(work);
     }
     return shares;
   }

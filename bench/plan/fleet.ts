@@ -185,7 +185,6 @@ class PlannedWorker {
     const nowMs = this.endMs;
     const sampledTokens = this.plan.rows.map((row) => (row.sample ? fillerToken : -1));
     this.plan = null;
-    this.endMs = Number.POSITIVE_INFINITY;
     const events = this.scheduler.applyTick({
       outcome: 'decoded',
       sampledTokens,

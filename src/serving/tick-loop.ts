@@ -7,7 +7,7 @@ import type { TickTrace } from './tick-trace.js';
 export interface TickLoopOptions {
   scheduler: Scheduler;
   engine: Engine;
-  /** Beginnings and ends: runs in the shadow of a decode call, or at once when nothing is left to decode. */
+  /** Beginnings and ends: runs in the shadow of a decode call, or at once when nothing is to be decoded yet. */
   deliver: (events: readonly SchedulerEvent[]) => void;
   /** Text work and sockets: runs while the rows after it are sampled, before the scheduler knows the token. */
   deliverToken: TokenListener;
@@ -137,8 +137,9 @@ export class TickLoop {
     await this.sleep();
     clearTimeout(timer);
     const { observer, trace, nowMs } = this.options;
-    observer.held(nowMs() - this.startedMs);
-    trace.span('hold', 'javascript', this.startedMs, nowMs());
+    const endedMs = nowMs();
+    observer.held(endedMs - this.startedMs);
+    trace.span('hold', 'javascript', this.startedMs, endedMs);
   }
 
   private sleep(): Promise<void> {
