@@ -118,7 +118,7 @@ function runInteractive(
   ratePerSecond: number,
 ): Promise<DriverResult> {
   const durationSeconds = context.options.warmupSeconds + context.options.seconds;
-  const draw = shortReplies(context, `interactive ${phase}`);
+  const draw = shortReplies(context, 'interactive', phase);
   return runOpenLoop({
     ...timing(context),
     arrivalsMs: arrivalScheduleMs(
@@ -130,7 +130,7 @@ function runInteractive(
 }
 
 function runBatch(context: ScenarioContext, phase: string, seconds: number): Promise<DriverResult> {
-  const draw = shortReplies(context, `bulk ${phase}`);
+  const draw = shortReplies(context, 'bulk', phase);
   return runClosedLoop({
     ...timing(context, { seconds, drainSeconds: 0 }),
     clients: batchClients,
@@ -139,7 +139,11 @@ function runBatch(context: ScenarioContext, phase: string, seconds: number): Pro
 }
 
 /** Shorter than elsewhere, so that the window holds enough requests for a p99. */
-function shortReplies(context: ScenarioContext, label: string): () => RequestSpec {
+function shortReplies(context: ScenarioContext, kind: string, phase: string): () => RequestSpec {
   const outputTokens = Math.max(2, Math.round((2 / 3) * context.options.outputTokens));
-  return distinctRequests({ ...context, options: { ...context.options, outputTokens } }, label);
+  return distinctRequests(
+    { ...context, options: { ...context.options, outputTokens } },
+    `${kind} ${phase}`,
+    kind,
+  );
 }

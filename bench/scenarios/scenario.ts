@@ -85,17 +85,25 @@ function lengthAround(options: LoadOptions, kind: 'prompt' | 'reply', tokens: nu
   return conversationLength(kind, tokens, Math.floor(options.contextTokens / 2) - 8);
 }
 
-/** Draws requests with prompts that share nothing but the opening word. */
-export function distinctRequests(context: ScenarioContext, label: string): () => RequestSpec {
-  const random = context.random.fork(label);
+/**
+ * Draws requests with prompts that share nothing but the opening word.
+ * @param lengthsLabel the same one gives the same lengths to requests with different words
+ */
+export function distinctRequests(
+  context: ScenarioContext,
+  label: string,
+  lengthsLabel = label,
+): () => RequestSpec {
+  const words = context.random.fork(label);
+  const lengths = context.random.fork(`${lengthsLabel} lengths`);
   const prompts = promptLength(context.options);
   const outputs = outputLength(context.options);
   return () => {
-    const promptTokens = drawLength(prompts, random);
+    const promptTokens = drawLength(prompts, lengths);
     return {
-      prompt: buildPrompt(promptTokens, context.target.calibration, random),
+      prompt: buildPrompt(promptTokens, context.target.calibration, words),
       promptTokens,
-      outputTokens: drawLength(outputs, random),
+      outputTokens: drawLength(outputs, lengths),
     };
   };
 }

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { buildPrompt, calibrate, drawWords } from '../../bench/load/prompts.js';
+import { buildPrompt, calibrate, drawWords, guessedCalibration } from '../../bench/load/prompts.js';
 import { Random } from '../../bench/load/random.js';
 import { SseParser } from '../../bench/load/sse.js';
+import { distinctRequests, type ScenarioContext } from '../../bench/scenarios/scenario.js';
 
 /** A tokenizer with a BOS, a two-token template and some words of two tokens. */
 function countWith(longWords: readonly string[], overhead = 3) {
@@ -55,6 +56,23 @@ describe('calibrate', () => {
     const random = new Random('prompt');
     expect(drawWords(20, words, random)).not.toBe(drawWords(20, words, random));
     expect(drawWords(20, words, new Random(9))).toBe(drawWords(20, words, new Random(9)));
+  });
+});
+
+describe('distinctRequests', () => {
+  it('draws the same lengths and other words for two phases that are compared', () => {
+    const context = {
+      random: new Random('seed'),
+      options: { promptTokens: 64, outputTokens: 48, lengths: 'spread', contextTokens: 1024 },
+      target: { calibration: guessedCalibration },
+    } as ScenarioContext;
+    const draw = (label: string) => Array.from({ length: 20 }, distinctRequests(context, label, 'replies'));
+    const [alone, mixed] = [draw('alone'), draw('mixed')];
+    const lengths = (requests: typeof alone) =>
+      requests.map(({ promptTokens, outputTokens }) => [promptTokens, outputTokens]);
+    expect(lengths(mixed)).toEqual(lengths(alone));
+    expect(new Set(alone.map(({ promptTokens }) => promptTokens)).size).toBeGreaterThan(5);
+    expect(mixed.map(({ prompt }) => prompt)).not.toEqual(alone.map(({ prompt }) => prompt));
   });
 });
 
