@@ -66,6 +66,7 @@ export class Scheduler {
       snapshotBytes: config.snapshotBytes ?? 0,
       snapshotBytesPerToken: config.snapshotBytesPerToken ?? null,
       reusePrefixes: config.reusePrefixes ?? true,
+      bulkSitsOut: policy.itlTargetMs !== 0,
     });
     this.roster = new Roster(this.pool);
   }

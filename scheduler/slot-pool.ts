@@ -12,7 +12,13 @@ const noTokens = new Uint32Array(0);
 
 export type { Slot } from './slot.js';
 
-export type SlotPoolOptions = PrefixCacheOptions;
+export interface SlotPoolOptions extends PrefixCacheOptions {
+  /** Bulk work and other classes mostly run in ticks of their own. */
+  bulkSitsOut: boolean;
+}
+
+/** What keeping others from closing a hole between them counts, in passes of one's own. */
+const splitOthersShare = 0.5;
 
 /**
  * Which slot belongs to whom. A sequence gets the slot that costs least: prefill still to do, plus bringing the prefix,
@@ -22,9 +28,11 @@ export class SlotPool {
   readonly slots: readonly Slot[];
   private readonly costs: SlotCosts;
   private readonly cache: PrefixCache;
+  private readonly bulkSitsOut: boolean;
   private freeSlots: number;
 
   constructor(options: SlotPoolOptions) {
+    this.bulkSitsOut = options.bulkSitsOut;
     this.slots = Array.from({ length: options.slotCount }, (_, index) => ({
       kind: 'slot',
       index,
@@ -185,7 +193,7 @@ export class SlotPool {
     const knownTokens = sequence.known().length;
     const offers = this.cache.offers(sequence);
     const imported = cheapestImport(offers, knownTokens, this.costs);
-    const busy = this.slots.map(({ owner }) => owner !== null);
+    const passesLost = this.passesLostBy(sequence);
     const held = new Map(offers.map(({ holder, tokens }) => [holder, tokens]));
     // A pass more per tick, until compaction closes the hole by a copy.
     const holeMs = Math.min(this.costs.passMs * spec.maxTokens, this.costs.copyMs);
@@ -195,10 +203,23 @@ export class SlotPool {
       const inPlaceTokens = held.get(slot) ?? 0;
       const { source, costMs } = cheapestSource(imported, inPlaceTokens, knownTokens, this.costs);
       const lossMs = this.cache.lossMs(slot, source.kind === 'in-place' ? inPlaceTokens : 0);
-      const totalMs = costMs + lossMs + extraPasses(busy, slot.index) * holeMs;
+      const totalMs = costMs + lossMs + passesLost(slot.index) * holeMs;
       if (cheapest === null || totalMs < cheapest.totalMs) cheapest = { slot, inPlaceTokens, totalMs };
     }
     invariant(cheapest !== null, () => 'acquired a slot when none is free');
     return cheapest;
+  }
+
+  /** Per tick, by who else shares it: where gaps between tokens count, bulk work mostly sits out. */
+  private passesLostBy({ spec }: Sequence): (index: number) => number {
+    const busy = (those: (owner: Sequence) => boolean) =>
+      this.slots.map(({ owner }) => owner !== null && those(owner));
+    if (!this.bulkSitsOut) {
+      const all = busy(() => true);
+      return (index) => extraPasses(all, index);
+    }
+    const same = busy((owner) => isBulk(owner.spec) === isBulk(spec));
+    const others = busy((owner) => isBulk(owner.spec) !== isBulk(spec));
+    return (index) => extraPasses(same, index) + (extraPasses(others, index) < 0 ? splitOthersShare : 0);
   }
 }

@@ -17,6 +17,7 @@ function makePool(slotCount: number, options: Partial<SlotPoolOptions> = {}): Sl
     snapshotBytes: 0,
     snapshotBytesPerToken: null,
     reusePrefixes: true,
+    bulkSitsOut: true,
     ...options,
   });
 }
@@ -69,6 +70,19 @@ function carryOut(pool: SlotPool, bytesPerToken = 1) {
 }
 
 describe('which slot', () => {
+  it('lies beside others of its kind, because bulk work mostly sits out', () => {
+    const pool = makePool(8);
+    const [, second] = [1, 2, 3].map((id) => occupy(pool, id, undefined, { priorityClass: 'batch' }));
+    pool.release(second!);
+    const readers = [4, 5].map((id) => occupy(pool, id).slot);
+    expect(readers).toEqual([3, 4]);
+    expect(occupy(pool, 6, undefined, { priorityClass: 'batch' }).slot).toBe(1);
+    const shared = makePool(8, { bulkSitsOut: false });
+    const [, hole] = [1, 2, 3].map((id) => occupy(shared, id, undefined, { priorityClass: 'batch' }));
+    shared.release(hole!);
+    expect(occupy(shared, 4).slot).toBe(1);
+  });
+
   it('is the lowest, and holes are filled first', () => {
     const pool = makePool(4);
     const [first, second, third] = [1, 2, 3].map((id) => occupy(pool, id));
