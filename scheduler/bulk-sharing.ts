@@ -17,6 +17,8 @@ export interface BulkDemand {
   bulk: readonly Sequence[];
   /** false: a tick of prefill, with which it would share no pass. */
   mayRide: boolean;
+  /** Prompts of others are in this tick: their first tokens would come later. */
+  delaysPrompts: boolean;
   /** Milliseconds of prefill that those who decode in this tick have just waited for. */
   satOutMs: number;
   /** Milliseconds between two tokens that somebody asked for; 0: nobody did. */
@@ -40,7 +42,8 @@ export class BulkSharing {
   private readonly lastRide = new WeakMap<Sequence, number>();
 
   addRows(demand: BulkDemand): void {
-    const { shares, bulk, mayRide, satOutMs, itlTargetMs, fullDecodeMs, model, batchTokens } = demand;
+    const { shares, bulk, mayRide, delaysPrompts, satOutMs, itlTargetMs, fullDecodeMs, model, batchTokens } =
+      demand;
     this.ticks += 1;
     const predictMs = (rows: readonly Row[]) => model.predictMs(workOf(rows, batchTokens));
     let rows = rowsOf(shares);
@@ -54,7 +57,7 @@ export class BulkSharing {
     const fullCreditMs = Math.max(fullDecodeMs, smallestMs);
     this.creditMs = Math.min(this.creditMs + bulkShare * baseMs, fullCreditMs);
     if (!mayRide) return;
-    const roomMs = satOutMs > 0 ? 0 : Math.max(bulkShare * baseMs, fullDecodeMs - baseMs);
+    const roomMs = satOutMs > 0 || delaysPrompts ? 0 : Math.max(bulkShare * baseMs, fullDecodeMs - baseMs);
     const creditMs = this.creditMs >= fullCreditMs ? this.creditMs : Math.min(this.creditMs, roomMs);
     const leftMs = itlTargetMs > 0 ? plannedShare * itlTargetMs - satOutMs - baseMs : 0;
     const availableMs = Math.max(creditMs, leftMs);
@@ -75,13 +78,34 @@ export class BulkSharing {
     this.creditMs = Math.max(0, this.creditMs - spentMs);
   }
 
+  /**
+   * For a tick without others that is to be short.
+   * @param decoding ascending by slot
+   * @param fits whether a call may carry these rows, ascending by slot
+   * @returns as many as fit, at least one; whoever has sat out longest first
+   */
+  takeTurns(decoding: readonly Sequence[], fits: (sequences: readonly Sequence[]) => boolean): Set<Sequence> {
+    this.ticks += 1;
+    const waiting = this.byTurn(decoding);
+    const first = (count: number) => waiting.slice(0, count).sort((left, right) => left.slot! - right.slot!);
+    let [most, tooMany] = [Math.min(1, waiting.length), waiting.length + 1];
+    while (tooMany - most > 1) {
+      const count = (most + tooMany) >> 1;
+      if (fits(first(count))) most = count;
+      else tooMany = count;
+    }
+    const chosen = new Set(waiting.slice(0, most));
+    for (const sequence of chosen) this.lastRide.set(sequence, this.ticks);
+    return chosen;
+  }
+
   /** Who is seen for the first time queues up behind those that sit out already. */
   private byTurn(bulk: readonly Sequence[]): Sequence[] {
     for (const sequence of bulk) {
       if (!this.lastRide.has(sequence)) this.lastRide.set(sequence, this.ticks - 1);
     }
     const turn = (sequence: Sequence) => this.lastRide.get(sequence)!;
-    return [...bulk].sort((left, right) => turn(left) - turn(right) || left.startRank - right.startRank);
+    return [...bulk].sort((left, right) => turn(left) - turn(right) || left.slot! - right.slot!);
   }
 }
 

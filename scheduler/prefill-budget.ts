@@ -41,7 +41,7 @@ export class PrefillBudget {
 
   /** For ticks that nobody reads along with: what fits into so much time, and always a useful chunk. */
   grantWithin(limitMs: number, demand: PrefillDemand, freeTokens: number): number {
-    const affordable = tokensFor(limitMs - demand.decodeMs, demand);
+    const affordable = tokensFor(limitMs, demand);
     return this.settle(Math.min(Math.max(minimumChunkTokens, affordable), freeTokens));
   }
 

@@ -98,7 +98,7 @@ export class Scheduler {
     this.roster.advance(nowMs);
     const move = this.compaction.choose(this.pool.slots, this.slotCosts);
     // A copy for one that sits out saves no pass.
-    if (move && !this.sharing.maySitOut(move.sequence, this.roster.running)) {
+    if (move && !this.sharing.maySitOut(move.sequence, this.roster.running, nowMs)) {
       this.pool.move(move.sequence, move.toSlot);
     }
     const { shares, fillers } = this.sharing.share(this.pool.slots, nowMs);

@@ -25,8 +25,8 @@ import { workOf } from './work-of.js';
 
 /** As long after the last sequence of another class, whoever comes next must not find a long tick of bulk work. */
 const cautionMs = 5_000;
-/** What such a tick may take, in decodes with all slots busy. */
-const bulkTickFactor = 1.5;
+/** What such a tick may take, in decodes with all slots busy: whoever comes waits for it to end. */
+const cautiousTickFactor = 0.25;
 
 export interface TickShares {
   /** Tokens per sequence; sequences without an entry sit this tick out. */
@@ -84,8 +84,8 @@ export class TickSharing {
     const bulk = running.filter((sequence) => this.leavesFirst(sequence));
     const others = running.filter((sequence) => !this.leavesFirst(sequence));
     if (others.length > 0) this.cautiousUntilMs = nowMs + cautionMs;
-    const riders = this.ridersOf(others.length > 0 ? others : bulk);
     const tickMs = others.length > 0 ? null : this.bulkTickMs(nowMs);
+    const riders = this.ridersOf(others.length > 0 ? others : this.withinTick(bulk, tickMs!));
     const satOutMs = this.satOutMs;
     const shares = this.shareAmong(riders, nowMs, tickMs);
     if (others.length > 0 && bulk.length > 0) {
@@ -93,6 +93,7 @@ export class TickSharing {
         shares,
         bulk,
         mayRide: this.satOutMs === null,
+        delaysPrompts: [...shares.values()].some((tokens) => tokens > 1),
         satOutMs: satOutMs ?? 0,
         itlTargetMs: this.policy.itlTargetMs ?? 0,
         fullDecodeMs: this.fullDecodeMs,
@@ -103,26 +104,42 @@ export class TickSharing {
     const cost = riders.model.coefficients;
     const padded = new PaddedRows(shapesOf(slots, shares), this.config.batchTokens, cost);
     const fillers = [
-      ...this.fillGaps(slots, shares, padded, cost),
+      ...this.fillGaps(slots, shares, padded, cost, others.length === 0),
       ...this.padTails(slots, shares, padded, cost),
     ];
     return { shares, fillers: fillers.sort((left, right) => left.slot - right.slot) };
   }
 
   /** Whether a running sequence can be without a row for the sake of others. */
-  maySitOut(sequence: Sequence, running: ReadonlySet<Sequence>): boolean {
+  maySitOut(sequence: Sequence, running: ReadonlySet<Sequence>, nowMs: number): boolean {
     if (this.policy.itlTargetMs === 0) return false;
     if ([...running].some((each) => each.isSettled && !isDecoding(each))) return true;
-    return this.leavesFirst(sequence) && [...running].some((each) => !this.leavesFirst(each));
+    if (!this.leavesFirst(sequence)) return false;
+    return this.isCautious(nowMs) || [...running].some((each) => !this.leavesFirst(each));
   }
 
   private leavesFirst({ spec }: Sequence): boolean {
     return this.policy.itlTargetMs !== 0 && isBulk(spec);
   }
 
-  /** Nobody reads along, but somebody may come soon. */
+  /** Bulk work may be alone, but somebody may come soon. */
+  private isCautious(nowMs: number): boolean {
+    return nowMs < this.cautiousUntilMs;
+  }
+
   private bulkTickMs(nowMs: number): number {
-    return nowMs < this.cautiousUntilMs ? bulkTickFactor * this.fullDecodeMs : Number.POSITIVE_INFINITY;
+    return this.isCautious(nowMs) ? cautiousTickFactor * this.fullDecodeMs : Number.POSITIVE_INFINITY;
+  }
+
+  /** Of those who decode as many as a tick may carry, in turn. @param bulk ascending by slot, as is the result */
+  private withinTick(bulk: readonly Sequence[], tickMs: number): readonly Sequence[] {
+    if (tickMs === Number.POSITIVE_INFINITY) return bulk;
+    const fits = (sequences: readonly Sequence[]) => {
+      const { model, decodeWork } = this.ridersOf(sequences);
+      return model.predictMs(decodeWork) <= tickMs;
+    };
+    const chosen = this.bulkSharing.takeTurns(bulk.filter(isDecoding), fits);
+    return bulk.filter((sequence) => !isDecoding(sequence) || chosen.has(sequence));
   }
 
   /** @param running ascending by slot */
@@ -222,9 +239,10 @@ export class TickSharing {
     shares: Map<Sequence, number>,
     padded: PaddedRows,
     cost: CostCoefficients,
+    isBulkAlone: boolean,
   ): Filler[] {
     const priceOf = (index: number) => {
-      const heldTokens = this.tokensBeforeGapToken(slots[index]!);
+      const heldTokens = this.tokensBeforeGapToken(slots[index]!, isBulkAlone);
       return heldTokens === null ? null : cost.perTokenMs + cost.perAttendedTokenMs * (heldTokens + 1);
     };
     return chooseGapSlots(padded, this.config.slotCount, priceOf).flatMap((index) => {
@@ -261,8 +279,8 @@ export class TickSharing {
   }
 
   /** null: the slot cannot take one. Where tails cannot be cut, a filler could not be forgotten. */
-  private tokensBeforeGapToken({ owner, kvTokens }: Slot): number | null {
-    if (owner && isBulk(owner.spec)) return null;
+  private tokensBeforeGapToken({ owner, kvTokens }: Slot, isBulkAlone: boolean): number | null {
+    if (owner && this.leavesFirst(owner) && !isBulkAlone) return null;
     if (owner) return owner.isSettled && owner.pendingTokens > 1 ? owner.computedTokens : null;
     if (kvTokens === null || kvTokens >= this.config.contextTokens) return null;
     return this.config.reusePrefixes === false ? null : kvTokens;

@@ -11,11 +11,13 @@ const costOf = ({ passes, tokens, sampledRows }: TickWork) =>
 interface Options {
   itlTargetMs?: number | null;
   batchTokens?: number;
+  slotCount?: number;
 }
 
-/** Eight slots on a machine whose costs are known exactly. */
-function withKnownCosts({ itlTargetMs = null, batchTokens = 256 }: Options = {}): Scheduler {
-  const config = { slotCount: 8, contextTokens: 400, batchTokens, maxWaiting: 32, maxWaitingTokens: 8000 };
+/** On a machine whose costs are known exactly. */
+function withKnownCosts(options: Options = {}): Scheduler {
+  const { itlTargetMs = null, batchTokens = 256, slotCount = 8 } = options;
+  const config = { slotCount, contextTokens: 400, batchTokens, maxWaiting: 32, maxWaitingTokens: 8000 };
   const scheduler = makeScheduler(config, { itlTargetMs });
   const shapes = [
     { tokens: 1 },
@@ -94,6 +96,17 @@ describe('bulk work beside a reader', () => {
     expect(ridesAfter.filter((rides) => rides > 0).length).toBeLessThan(0.1 * ridesAfter.length);
   });
 
+  it('sits out a prompt that comes when no reader decodes', () => {
+    for (let maxTokens = 2; maxTokens < 20; maxTokens += 1) {
+      const scheduler = withKnownCosts({ slotCount: 32 });
+      const short = (id: number) => bulk(id, { prompt: prompt(2, id * 1000) });
+      scheduler.submit([reader(1, { maxTokens }), short(2), short(3)], 0);
+      run(scheduler, 40);
+      scheduler.submit([reader(4, { prompt: prompt(50, 4000) })], 0);
+      expect([...run(scheduler, 1)[0]!.tokens.keys()]).toEqual([4]);
+    }
+  });
+
   it('never makes a tick longer than a full decode while its credit lasts for more than one', () => {
     const scheduler = withKnownCosts();
     scheduler.submit([reader(1)], 0);
@@ -148,6 +161,36 @@ describe('bulk work alone', () => {
     expect([...soon.tokens.values()].reduce((sum, tokens) => sum + tokens)).toBeLessThan(60);
     const later = run(scheduler, 1, 60_000)[0]!;
     expect([...later.tokens.values()].reduce((sum, tokens) => sum + tokens)).toBeGreaterThan(90);
+  });
+
+  it('decodes by turns for that while, a quarter of the slots at a time', () => {
+    const scheduler = withKnownCosts();
+    const ids = [2, 3, 4, 5, 6, 7, 8];
+    scheduler.submit(
+      ids.map((id) => bulk(id, { prompt: prompt(2, id * 1000) })),
+      0,
+    );
+    run(scheduler, 1);
+    scheduler.submit([reader(1, { maxTokens: 1 })], 0);
+    run(scheduler, 1);
+    const ticks = run(scheduler, 70);
+    const quarterMs = 0.25 * (scheduler.itlTargetMs / 2.5);
+    for (const { ms, tokens } of ticks) if (tokens.size > 1) expect(ms).toBeLessThanOrEqual(quarterMs);
+    const calls = ids.map((id) => ticks.filter(({ tokens }) => tokens.has(id)).length);
+    expect(Math.min(...calls)).toBeGreaterThan(0);
+    expect(Math.max(...calls) - Math.min(...calls)).toBeLessThanOrEqual(1);
+    expect(run(scheduler, 1, 60_000)[0]!.tokens.size).toBe(ids.length);
+  });
+
+  it('closes gaps between its rows with tokens of prompts that wait', () => {
+    const scheduler = withKnownCosts({ slotCount: 32 });
+    const short = (id: number) => bulk(id, { prompt: prompt(2, id * 1000) });
+    scheduler.submit([reader(1, { maxTokens: 1 })], 0);
+    run(scheduler, 1);
+    scheduler.submit([short(2), bulk(3, { prompt: prompt(300, 3000), maxTokens: 9 }), short(4)], 0);
+    const decodes = run(scheduler, 20).filter(({ tokens }) => tokens.has(2) && tokens.has(4));
+    expect(decodes.length).toBeGreaterThan(3);
+    for (const { tokens } of decodes) expect(tokens.get(3)).toBe(1);
   });
 });
 

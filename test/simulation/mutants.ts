@@ -377,6 +377,13 @@ export const mutants: readonly Mutant[] = [
     caughtBy: 'bulk-moves',
   },
   {
+    name: 'bulk work alone takes whole decodes though others may come',
+    file: 'tick-sharing.ts',
+    from: 'model.predictMs(decodeWork) <= tickMs',
+    to: 'true',
+    caughtBy: 'bulk-keeps-short',
+  },
+  {
     name: 'of bulk work, who rode last rides again',
     file: 'bulk-sharing.ts',
     from: 'turn(left) - turn(right) ||',

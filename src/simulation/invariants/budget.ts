@@ -9,10 +9,10 @@ import type { Invariant, World } from './invariant.js';
 const plannedShare = 0.9;
 
 /** For so long after another class has run, ticks of bulk work alone are kept short. */
-const cautionMs = 5_000;
+export const cautionMs = 5_000;
 
 /**
- * Bulk work that runs beside other classes, and an ITL target counts, is the business of `BulkWork`; alone it has none.
+ * Bulk work that runs beside other classes, and an ITL target counts, is the business of `BulkWork`, and so it is soon after; later it has none.
  * `everyone-rides`: each decoding sequence has its one-token row, or with a target sits out together with all others,
  * for calls of prefill that fit under it together. `budget-spent`: without an ITL target, or with nobody
  * decoding, prefill takes all it can use of the batch, but for a part that is cut to the length of another to
@@ -39,15 +39,16 @@ export class Budget implements Invariant {
     const hasTarget = scenario.policy.itlTargetMs !== 0;
     const isBulkAlone = hasTarget && others.length === 0;
     if (others.length > 0) this.othersRanMs = clockMs;
+    const isCautious = isBulkAlone && clockMs - this.othersRanMs < cautionMs;
     const judged = hasTarget && others.length > 0 ? others : ledger.running;
     const { unknown, decoding, prefilling } = this.sort(judged, shares, plan);
-    if (plan) this.checkTurns(decoding, shares, hasTarget);
+    if (plan) this.checkTurns(isCautious ? [] : decoding, shares, hasTarget);
     const parts = prefilling.filter(({ share, pendingTokens }) => share > 1 && share < pendingTokens);
     require(parts.length <= 1, 'greedy-prefill', () => `${parts.length} prompts get only a part`);
     const granted = prefilling.reduce((sum, { share }) => sum + share, 0);
     const chunkTokens = granted - prefilling.filter(({ share }) => share === 1).length;
     const wanted = prefilling.reduce((sum, each) => sum + each.pendingTokens, 0);
-    if (isBulkAlone && clockMs - this.othersRanMs < cautionMs) return;
+    if (isCautious) return;
     const isLimited = hasTarget && !isBulkAlone;
     if (isLimited && decoding.length > 0) {
       if (chunkTokens <= minimumChunkTokens) return;

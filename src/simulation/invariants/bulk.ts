@@ -1,8 +1,10 @@
 import { bulkChunkTokens, bulkShare } from '../../../scheduler/bulk-sharing.js';
 import { type Row, type TickPlan, type TickWork, workOf } from '../../../scheduler/index.js';
+import { minimumChunkTokens } from '../../../scheduler/prefill-budget.js';
 import type { LedgerEntry } from '../ledger.js';
 import { splitEqualPasses } from '../split-equal.js';
 import { require } from '../violation.js';
+import { cautionMs } from './budget.js';
 import type { Invariant, World } from './invariant.js';
 
 const plannedShare = 0.9;
@@ -10,12 +12,15 @@ const plannedShare = 0.9;
 const patience = 4;
 /** In full credits: what has sat out for so long can pay for anything. */
 const longestSitting = 1.2;
+/** Of a decode with all slots busy, when others may come. */
+const cautiousShare = 0.25;
 
 /**
  * What holds while bulk work runs beside other classes and an ITL target counts. `bulk-bounded`: by the scheduler's own
  * cost model its rows add no more than their share of the others' time, plus one full credit, unless a target that
  * somebody asked for leaves more. `bulk-moves`: it does not sit out longer than its share takes to buy something.
- * `bulk-takes-turns`: who has sat out longest rides first.
+ * `bulk-takes-turns`: who has sat out longest rides first. `bulk-keeps-short`: soon after others, calls that carry more
+ * than one row of it take no more than a quarter of a decode with all slots busy, or one documented minimum chunk.
  */
 export class BulkWork implements Invariant {
   private readonly world: World;
@@ -25,17 +30,22 @@ export class BulkWork implements Invariant {
   private earnedMs = 0;
   private spentMs = 0;
   private sittingMs = 0;
+  private othersRanMs = Number.NEGATIVE_INFINITY;
 
   constructor(world: World) {
     this.world = world;
   }
 
-  planned(plan: TickPlan | null): void {
+  planned(plan: TickPlan | null, clockMs: number): void {
     const { ledger, scenario } = this.world;
+    const isBulkAlone = [...ledger.running].every(({ spec }) => spec.priorityClass === 'batch');
+    if (!isBulkAlone) this.othersRanMs = clockMs;
     if (!plan || scenario.policy.itlTargetMs === 0) return;
     const bulk = [...ledger.running].filter(({ spec }) => spec.priorityClass === 'batch');
     const ids = new Set(bulk.map(({ spec }) => spec.id));
     const others = plan.rows.filter(({ sequenceId }) => !ids.has(sequenceId));
+    const isCautious = isBulkAlone && clockMs - this.othersRanMs < cautionMs;
+    if (isCautious && plan.rows.length > 1) this.checkLength(plan);
     if (others.length === 0 || bulk.length === 0) return;
     const riding = new Set(plan.rows.map(({ sequenceId }) => sequenceId));
     const sitting = bulk.filter(({ spec, computed }) => computed !== null && !riding.has(spec.id));
@@ -66,6 +76,18 @@ export class BulkWork implements Invariant {
     else if (hasRoom) this.sittingMs += Math.min(...bases);
     require(bulkShare * this.sittingMs <= longestSitting * this.fullCreditMs, 'bulk-moves', () =>
       `bulk work sits out for ${this.sittingMs.toFixed(1)} ms`);
+  }
+
+  private checkLength({ rows }: TickPlan): void {
+    const chunkTokens = rows.reduce((sum, { tokens }) => sum + (tokens.length > 1 ? tokens.length : 0), 0);
+    if (chunkTokens > 0 && chunkTokens <= minimumChunkTokens) return;
+    const { slotCount, contextTokens } = this.world.scenario.config;
+    const full = { passes: 1, tokens: slotCount, sampledRows: slotCount, leftoverTokens: 0 };
+    const fullMs = this.predictions({ ...full, attendedTokens: (slotCount * contextTokens) / 2 });
+    const callMs = Math.min(...this.predictions({ ...this.workOf(rows), passes: 1, leftoverTokens: 0 }));
+    const limitMs = cautiousShare * Math.max(...fullMs);
+    require(callMs <= limitMs, 'bulk-keeps-short', () =>
+      `bulk work alone takes ${callMs.toFixed(1)} ms, ${limitMs.toFixed(1)} are allowed`);
   }
 
   private checkTurns(riding: readonly LedgerEntry[], sitting: readonly LedgerEntry[]): void {

@@ -48,6 +48,7 @@ export const invariantNames = [
   'bulk-bounded',
   'bulk-moves',
   'bulk-takes-turns',
+  'bulk-keeps-short',
   'sleeps-only-when-idle',
   'liveness',
   'scheduler-assertion',
