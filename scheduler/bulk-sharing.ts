@@ -84,8 +84,10 @@ export class BulkSharing {
    * @param fits whether a call may carry these rows, ascending by slot
    * @returns as many as fit, at least one; whoever has sat out longest first
    */
-  takeTurns(decoding: readonly Sequence[], fits: (sequences: readonly Sequence[]) => boolean): Set<Sequence> {
-    this.ticks += 1;
+  nextInTurn(
+    decoding: readonly Sequence[],
+    fits: (sequences: readonly Sequence[]) => boolean,
+  ): Set<Sequence> {
     const waiting = this.byTurn(decoding);
     const first = (count: number) => waiting.slice(0, count).sort((left, right) => left.slot! - right.slot!);
     let [most, tooMany] = [Math.min(1, waiting.length), waiting.length + 1];
@@ -94,9 +96,13 @@ export class BulkSharing {
       if (fits(first(count))) most = count;
       else tooMany = count;
     }
-    const chosen = new Set(waiting.slice(0, most));
-    for (const sequence of chosen) this.lastRide.set(sequence, this.ticks);
-    return chosen;
+    return new Set(waiting.slice(0, most));
+  }
+
+  /** @param sequences those of a tick without others */
+  ride(sequences: Iterable<Sequence>): void {
+    this.ticks += 1;
+    for (const sequence of sequences) this.lastRide.set(sequence, this.ticks);
   }
 
   /** Who is seen for the first time queues up behind those that sit out already. */

@@ -88,7 +88,8 @@ export class TickSharing {
     const riders = this.ridersOf(others.length > 0 ? others : this.withinTick(bulk, tickMs!));
     const satOutMs = this.satOutMs;
     const shares = this.shareAmong(riders, nowMs, tickMs);
-    if (others.length > 0 && bulk.length > 0) {
+    if (others.length === 0) this.bulkSharing.ride(shares.keys());
+    else if (bulk.length > 0) {
       this.bulkSharing.addRows({
         shares,
         bulk,
@@ -138,7 +139,7 @@ export class TickSharing {
       const { model, decodeWork } = this.ridersOf(sequences);
       return model.predictMs(decodeWork) <= tickMs;
     };
-    const chosen = this.bulkSharing.takeTurns(bulk.filter(isDecoding), fits);
+    const chosen = this.bulkSharing.nextInTurn(bulk.filter(isDecoding), fits);
     return bulk.filter((sequence) => !isDecoding(sequence) || chosen.has(sequence));
   }
 

@@ -173,6 +173,7 @@ describe('bulk work alone', () => {
     run(scheduler, 1);
     scheduler.submit([reader(1, { maxTokens: 1 })], 0);
     run(scheduler, 1);
+    scheduler.submit([bulk(9, { prompt: prompt(390, 9000), maxTokens: 1 })], 0);
     const ticks = run(scheduler, 70);
     const quarterMs = 0.25 * (scheduler.itlTargetMs / 2.5);
     for (const { ms, tokens } of ticks) if (tokens.size > 1) expect(ms).toBeLessThanOrEqual(quarterMs);

@@ -384,6 +384,13 @@ export const mutants: readonly Mutant[] = [
     caughtBy: 'bulk-keeps-short',
   },
   {
+    name: 'bulk work alone forgets who rode',
+    file: 'tick-sharing.ts',
+    from: 'this.bulkSharing.ride(shares.keys())',
+    to: 'this.bulkSharing.ride(bulk)',
+    caughtBy: 'bulk-takes-turns',
+  },
+  {
     name: 'of bulk work, who rode last rides again',
     file: 'bulk-sharing.ts',
     from: 'turn(left) - turn(right) ||',

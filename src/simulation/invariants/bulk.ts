@@ -46,14 +46,17 @@ export class BulkWork implements Invariant {
     const others = plan.rows.filter(({ sequenceId }) => !ids.has(sequenceId));
     const isCautious = isBulkAlone && clockMs - this.othersRanMs < cautionMs;
     if (isCautious && plan.rows.length > 1) this.checkLength(plan);
-    if (others.length === 0 || bulk.length === 0) return;
-    const riding = new Set(plan.rows.map(({ sequenceId }) => sequenceId));
-    const sitting = bulk.filter(({ spec, computed }) => computed !== null && !riding.has(spec.id));
-    this.checkTime(plan, others, sitting);
-    this.checkTurns(
-      bulk.filter(({ spec }) => riding.has(spec.id)),
-      sitting,
-    );
+    if (bulk.length === 0 || (others.length === 0 && !isCautious)) return;
+    const hasRow = new Set(plan.rows.map(({ sequenceId }) => sequenceId));
+    const riding = bulk.filter(({ spec }) => hasRow.has(spec.id));
+    const sitting = bulk.filter(({ spec, computed }) => computed !== null && !hasRow.has(spec.id));
+    if (others.length > 0) {
+      this.checkTime(plan, others, sitting);
+      this.checkTurns(riding, sitting);
+    } else if (riding.some(isDecoding))
+      this.checkTurns(riding.filter(isDecoding), sitting.filter(isDecoding));
+    this.ticks += 1;
+    for (const { spec } of riding) this.turns.set(spec.id, this.ticks);
   }
 
   private checkTime({ rows }: TickPlan, others: readonly Row[], sitting: readonly LedgerEntry[]): void {
@@ -98,8 +101,6 @@ export class BulkWork implements Invariant {
       require(turn >= latest, 'bulk-takes-turns', () =>
         `sequence ${spec.id} sits out since ${turn}, one that rode at ${latest} rides`);
     }
-    this.ticks += 1;
-    for (const { spec } of riding) this.turns.set(spec.id, this.ticks);
   }
 
   private workOf(rows: readonly Row[]): TickWork {
@@ -120,4 +121,8 @@ export class BulkWork implements Invariant {
     const { scenario, scheduler } = this.world;
     return scenario.policy.threadChoices.map((threads) => scheduler.costs.model(threads).predictMs(work));
   }
+}
+
+function isDecoding({ computed, pendingTokens }: LedgerEntry): boolean {
+  return computed !== null && pendingTokens === 1;
 }
