@@ -12,7 +12,7 @@ import { measureCallCost } from '../../src/serving/measure-call-cost.js';
 import type { GenerationRequest } from '../../src/serving/serving-core.js';
 import { type Answer, requestFor, run, startCore } from '../support/core-client.js';
 import { SeededRandom } from '../support/seeded-random.js';
-import { writeRecurrentModel, writeSlidingWindowModel } from './support/random-models.js';
+import { writeHybridModel, writeRecurrentModel, writeSlidingWindowModel } from './support/random-models.js';
 
 const shape = { slots: 4, contextTokens: 1024, batchTokens: 128, threads: 1 };
 const firstWord = 4;
@@ -39,6 +39,7 @@ const nearTie = 0.01;
 
 const kinds = [
   ['a recurrent state', (path: string) => writeRecurrentModel(path, 1)],
+  ['a state beside attention', (path: string) => writeHybridModel(path, 1)],
   [
     'a sliding window',
     (path: string) => writeSlidingWindowModel(path, 1, { windowTokens: 32, trainedTokens: 4096 }),

@@ -44,6 +44,51 @@ export async function writeRecurrentModel(path: string, seed: number): Promise<v
   });
 }
 
+/** LFM2: its first layer keeps a state of the last few positions, its second one attends to all. */
+export async function writeHybridModel(path: string, seed: number): Promise<void> {
+  const inner = 2 * width;
+  const heads = 2;
+  const kernel = 3;
+  const draw = tensorsFrom(seed);
+  const perLayer = (layer: number): FloatTensor[] => {
+    const name = (part: string) => `blk.${layer}.${part}.weight`;
+    const mixing =
+      layer === 0
+        ? [
+            draw.matrix(name('shortconv.conv'), kernel, width),
+            draw.matrix(name('shortconv.in_proj'), width, 3 * width),
+            draw.matrix(name('shortconv.out_proj'), width, width),
+          ]
+        : [
+            ...['attn_q_norm', 'attn_k_norm'].map((part) => draw.norm(name(part), width / heads)),
+            ...['attn_q', 'attn_k', 'attn_v', 'attn_output'].map((part) =>
+              draw.matrix(name(part), width, width),
+            ),
+          ];
+    return [
+      ...['attn_norm', 'ffn_norm'].map((part) => draw.norm(name(part), width)),
+      ...mixing,
+      ...['ffn_gate', 'ffn_up'].map((part) => draw.matrix(name(part), width, inner)),
+      draw.matrix(name('ffn_down'), inner, width),
+    ];
+  };
+  await writeModel(
+    path,
+    'lfm2',
+    draw,
+    perLayer,
+    {
+      context_length: 4096,
+      feed_forward_length: inner,
+      'attention.head_count': heads,
+      'attention.head_count_kv': [0, heads],
+      'shortconv.l_cache': kernel,
+      'rope.freq_base': { float: 10_000 },
+    },
+    'token_embd_norm.weight',
+  );
+}
+
 /** Gemma 3: its first layer sees the last `windowTokens` positions only, its second one all. */
 export async function writeSlidingWindowModel(
   path: string,
@@ -86,6 +131,7 @@ async function writeModel(
   draw: ReturnType<typeof tensorsFrom>,
   perLayer: (layer: number) => FloatTensor[],
   shape: Record<string, MetadataValue>,
+  lastNorm = 'output_norm.weight',
 ): Promise<void> {
   const { tokenizer } = await tokenizerMetadata();
   const allShapes = {
@@ -101,7 +147,7 @@ async function writeModel(
   const words = (tokenizer.ggml.tokens as readonly string[]).length;
   writeGguf(path, metadata, [
     draw.matrix('token_embd.weight', width, words),
-    draw.norm('output_norm.weight', width),
+    draw.norm(lastNorm, width),
     draw.matrix('output.weight', width, words),
     ...Array.from({ length: layers }, (_, layer) => perLayer(layer)).flat(),
   ]);
