@@ -20,7 +20,7 @@ const steadyStreams = 8;
 const longPromptTokens = 1200;
 const longOutputTokens = 16;
 /** A run is cut when it takes so many windows; its totals are then unknown rather than wrong. */
-const longestWindows = 6;
+const longestWindows = 8;
 
 /** The work of one run, the same for every server. */
 export interface InterferenceWork {
