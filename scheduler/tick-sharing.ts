@@ -3,7 +3,12 @@ import type { CostCoefficients, CostModel } from './cost-model.js';
 import { chooseGapSlots } from './gap-filling.js';
 import { PaddedRows } from './padded-rows.js';
 import type { RowShape } from './pass-count.js';
-import { automaticItlFactor, type SchedulingPolicy, wholePromptsFactor } from './policy.js';
+import {
+  automaticItlFactor,
+  latePromptsFactor,
+  type SchedulingPolicy,
+  wholePromptsFactor,
+} from './policy.js';
 import type { Filler, SchedulerConfig } from './ports.js';
 import { affordableTokens, minimumChunkTokens, PrefillBudget, type PrefillDemand } from './prefill-budget.js';
 import type { Sequence } from './sequence.js';
@@ -169,7 +174,7 @@ export class TickSharing {
     const prefilling = orderPrefills(waitingForPrefill, nowMs, cost.perTokenMs, this.policy.ttftTargetsMs);
     const latest = Math.max(...prefilling.map((each) => lateness(each, nowMs, this.policy.ttftTargetsMs)));
     const demand = {
-      itlTargetMs: this.itlTargetMs * (1 + Math.min(1, latest)),
+      itlTargetMs: this.itlTargetMs * (1 + (latePromptsFactor - 1) * Math.min(1, latest)),
       decodeMs: decoding.length === 0 ? 0 : model.predictMs(decodeWork) + (satOutMs ?? 0),
       cost,
       firstPosition: prefilling[0]!.computedTokens,

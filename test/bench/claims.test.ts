@@ -18,7 +18,7 @@ function claimOf(anchor: string): string {
   return before.slice(Math.max(before.lastIndexOf('\n- '), before.lastIndexOf('\n\n')));
 }
 
-it.each(links.filter((anchor) => /^(ratio|goal)-/.test(anchor)))(
+it.each(links.filter((anchor) => /(^|-)(ratio|goal)-/.test(anchor)))(
   'the figure of #%s is that of its row',
   (anchor) => {
     const row = measurements.split('\n').find((line) => line.includes(`<a id="${anchor}"></a>`)) ?? '';

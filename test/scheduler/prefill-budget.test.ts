@@ -142,12 +142,12 @@ describe('a tick under an ITL target', () => {
       return planOf(scheduler, waitMs).rows[0]!.tokens.length;
     };
 
-    it('a late first token buys prefill up to twice the ITL target', () => {
+    it('a late first token buys prefill more than the ITL target', () => {
       const inTime = chunkAfter(1_000, 'interactive');
       expect(chunkAfter(0, 'interactive')).toBe(inTime);
-      expect(chunkAfter(1_500, 'interactive')).toBeGreaterThan(1.4 * inTime);
+      expect(chunkAfter(1_500, 'interactive')).toBeGreaterThan(1.2 * inTime);
       const late = chunkAfter(2_000, 'interactive');
-      expect(late).toBeGreaterThan(1.9 * inTime);
+      expect(late).toBeGreaterThan(1.5 * inTime);
       expect(chunkAfter(50_000, 'interactive')).toBe(late);
     });
 

@@ -1,5 +1,5 @@
 import type { TickPlan } from '../../../scheduler/index.js';
-import { wholePromptsFactor } from '../../../scheduler/policy.js';
+import { latePromptsFactor, wholePromptsFactor } from '../../../scheduler/policy.js';
 import { minimumChunkTokens } from '../../../scheduler/prefill-budget.js';
 import type { LedgerEntry } from '../ledger.js';
 import { splitEqualPasses } from '../split-equal.js';
@@ -112,7 +112,8 @@ export class Budget implements Invariant {
       ...prefilling.map((entry) => (clockMs - entry.arrivalMs) / ttftTargetsMs[entry.spec.priorityClass] - 1),
     );
     const stretch = isWhole && scenario.policy.itlTargetMs === null ? wholePromptsFactor : 1;
-    const targetMs = plannedShare * scheduler.itlTargetMs * stretch * (1 + Math.min(1, Math.max(0, latest)));
+    const lateness = 1 + (latePromptsFactor - 1) * Math.min(1, Math.max(0, latest));
+    const targetMs = plannedShare * scheduler.itlTargetMs * stretch * lateness;
     const rows = decoding
       .map(({ slot }) => ({ slot, tokens: [0] }))
       .sort((left, right) => left.slot - right.slot);
