@@ -46,15 +46,15 @@ export class BulkWork implements Invariant {
     const others = plan.rows.filter(({ sequenceId }) => !ids.has(sequenceId));
     const isCautious = isBulkAlone && clockMs - this.othersRanMs < cautionMs;
     if (isCautious && plan.rows.length > 1) this.checkLength(plan);
-    if (bulk.length === 0 || (others.length === 0 && !isCautious)) return;
     const hasRow = new Set(plan.rows.map(({ sequenceId }) => sequenceId));
     const riding = bulk.filter(({ spec }) => hasRow.has(spec.id));
     const sitting = bulk.filter(({ spec, computed }) => computed !== null && !hasRow.has(spec.id));
-    if (others.length > 0) {
+    if (others.length > 0 && bulk.length > 0) {
       this.checkTime(plan, others, sitting);
       this.checkTurns(riding, sitting);
-    } else if (riding.some(isDecoding))
+    } else if (isCautious && riding.some(isDecoding)) {
       this.checkTurns(riding.filter(isDecoding), sitting.filter(isDecoding));
+    }
     this.ticks += 1;
     for (const { spec } of riding) this.turns.set(spec.id, this.ticks);
   }
