@@ -17,8 +17,6 @@ export interface BulkDemand {
   bulk: readonly Sequence[];
   /** false: a tick of prefill, with which it would share no pass. */
   mayRide: boolean;
-  /** Prompts of others are in this tick: their first tokens would come later. */
-  delaysPrompts: boolean;
   /** Milliseconds of prefill that those who decode in this tick have just waited for. */
   satOutMs: number;
   /** Milliseconds between two tokens that somebody asked for; 0: nobody did. */
@@ -42,8 +40,7 @@ export class BulkSharing {
   private readonly lastRide = new WeakMap<Sequence, number>();
 
   addRows(demand: BulkDemand): void {
-    const { shares, bulk, mayRide, delaysPrompts, satOutMs, itlTargetMs, fullDecodeMs, model, batchTokens } =
-      demand;
+    const { shares, bulk, mayRide, satOutMs, itlTargetMs, fullDecodeMs, model, batchTokens } = demand;
     this.ticks += 1;
     const predictMs = (rows: readonly Row[]) => model.predictMs(workOf(rows, batchTokens));
     let rows = rowsOf(shares);
@@ -57,6 +54,7 @@ export class BulkSharing {
     const fullCreditMs = Math.max(fullDecodeMs, smallestMs);
     this.creditMs = Math.min(this.creditMs + bulkShare * baseMs, fullCreditMs);
     if (!mayRide) return;
+    const delaysPrompts = rows.some(({ tokens }) => tokens.length > 1);
     const roomMs = satOutMs > 0 || delaysPrompts ? 0 : Math.max(bulkShare * baseMs, fullDecodeMs - baseMs);
     const creditMs = this.creditMs >= fullCreditMs ? this.creditMs : Math.min(this.creditMs, roomMs);
     const leftMs = itlTargetMs > 0 ? plannedShare * itlTargetMs - satOutMs - baseMs : 0;

@@ -99,7 +99,6 @@ export class TickSharing {
         shares,
         bulk,
         mayRide: this.satOutMs === null,
-        delaysPrompts: [...shares.values()].some((tokens) => tokens > 1),
         satOutMs: satOutMs ?? 0,
         itlTargetMs: this.policy.itlTargetMs ?? 0,
         fullDecodeMs: this.fullDecodeMs,

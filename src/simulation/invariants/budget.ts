@@ -4,16 +4,14 @@ import { minimumChunkTokens } from '../../../scheduler/prefill-budget.js';
 import type { LedgerEntry } from '../ledger.js';
 import { splitEqualPasses } from '../split-equal.js';
 import { require } from '../violation.js';
+import { Caution } from './caution.js';
 import type { Invariant, World } from './invariant.js';
 
 const plannedShare = 0.9;
 
-/** For so long after another class has run, ticks of bulk work alone are kept short. */
-export const cautionMs = 5_000;
-
 /**
- * Bulk work that runs beside other classes, and an ITL target counts, is the business of `BulkWork`, and so it is soon after; later it has none.
- * `everyone-rides`: each decoding sequence has its one-token row, or with a target sits out together with all others,
+ * Bulk work that runs beside other classes or soon after them, and an ITL target counts, is the business of `BulkWork`;
+ * later it has no limit. `everyone-rides`: each decoding sequence has its one-token row, or with a target sits out together with all others,
  * for calls of prefill that fit under it together. `budget-spent`: without an ITL target, or with nobody
  * decoding, prefill takes all it can use of the batch, but for a part that is cut to the length of another to
  * share its passes. `itl-budget`: with a target, prefill takes no more than fits under it by the scheduler's
@@ -23,7 +21,7 @@ export const cautionMs = 5_000;
  */
 export class Budget implements Invariant {
   private readonly world: World;
-  private othersRanMs = Number.NEGATIVE_INFINITY;
+  private readonly caution = new Caution();
   /** Sequences that decode and had no row in the latest tick, and the prompt tokens of the ticks that they sat out. */
   private satOut = new Set<number>();
   private satOutTokens = 0;
@@ -38,8 +36,7 @@ export class Budget implements Invariant {
     const others = [...ledger.running].filter(({ spec }) => spec.priorityClass !== 'batch');
     const hasTarget = scenario.policy.itlTargetMs !== 0;
     const isBulkAlone = hasTarget && others.length === 0;
-    if (others.length > 0) this.othersRanMs = clockMs;
-    const isCautious = isBulkAlone && clockMs - this.othersRanMs < cautionMs;
+    const isCautious = this.caution.isDue(ledger, clockMs) && hasTarget;
     const judged = hasTarget && others.length > 0 ? others : ledger.running;
     const { unknown, decoding, prefilling } = this.sort(judged, shares, plan);
     if (plan) this.checkTurns(isCautious ? [] : decoding, shares, hasTarget);

@@ -4,7 +4,7 @@ import { minimumChunkTokens } from '../../../scheduler/prefill-budget.js';
 import type { LedgerEntry } from '../ledger.js';
 import { splitEqualPasses } from '../split-equal.js';
 import { require } from '../violation.js';
-import { cautionMs } from './budget.js';
+import { Caution } from './caution.js';
 import type { Invariant, World } from './invariant.js';
 
 const plannedShare = 0.9;
@@ -30,7 +30,7 @@ export class BulkWork implements Invariant {
   private earnedMs = 0;
   private spentMs = 0;
   private sittingMs = 0;
-  private othersRanMs = Number.NEGATIVE_INFINITY;
+  private readonly caution = new Caution();
 
   constructor(world: World) {
     this.world = world;
@@ -38,13 +38,11 @@ export class BulkWork implements Invariant {
 
   planned(plan: TickPlan | null, clockMs: number): void {
     const { ledger, scenario } = this.world;
-    const isBulkAlone = [...ledger.running].every(({ spec }) => spec.priorityClass === 'batch');
-    if (!isBulkAlone) this.othersRanMs = clockMs;
+    const isCautious = this.caution.isDue(ledger, clockMs);
     if (!plan || scenario.policy.itlTargetMs === 0) return;
     const bulk = [...ledger.running].filter(({ spec }) => spec.priorityClass === 'batch');
     const ids = new Set(bulk.map(({ spec }) => spec.id));
     const others = plan.rows.filter(({ sequenceId }) => !ids.has(sequenceId));
-    const isCautious = isBulkAlone && clockMs - this.othersRanMs < cautionMs;
     if (isCautious && plan.rows.length > 1) this.checkLength(plan);
     const hasRow = new Set(plan.rows.map(({ sequenceId }) => sequenceId));
     const riding = bulk.filter(({ spec }) => hasRow.has(spec.id));
@@ -84,11 +82,9 @@ export class BulkWork implements Invariant {
   private checkLength({ rows }: TickPlan): void {
     const chunkTokens = rows.reduce((sum, { tokens }) => sum + (tokens.length > 1 ? tokens.length : 0), 0);
     if (chunkTokens > 0 && chunkTokens <= minimumChunkTokens) return;
-    const { slotCount, contextTokens } = this.world.scenario.config;
-    const full = { passes: 1, tokens: slotCount, sampledRows: slotCount, leftoverTokens: 0 };
-    const fullMs = this.predictions({ ...full, attendedTokens: (slotCount * contextTokens) / 2 });
+    const [fullDecode] = this.dearest();
     const callMs = Math.min(...this.predictions({ ...this.workOf(rows), passes: 1, leftoverTokens: 0 }));
-    const limitMs = cautiousShare * Math.max(...fullMs);
+    const limitMs = cautiousShare * Math.max(...this.predictions(fullDecode));
     require(callMs <= limitMs, 'bulk-keeps-short', () =>
       `bulk work alone takes ${callMs.toFixed(1)} ms, ${limitMs.toFixed(1)} are allowed`);
   }
@@ -109,7 +105,7 @@ export class BulkWork implements Invariant {
   }
 
   /** A decode with all slots busy, or a piece of prompt that splits the passes of others. */
-  private dearest(): TickWork[] {
+  private dearest(): [fullDecode: TickWork, chunk: TickWork] {
     const { slotCount, contextTokens } = this.world.scenario.config;
     const work = (passes: number, tokens: number, sampledRows: number, heldTokens: number) => {
       return { passes, tokens, sampledRows, attendedTokens: tokens * heldTokens, leftoverTokens: 0 };
