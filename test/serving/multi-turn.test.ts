@@ -59,7 +59,7 @@ it('64 conversations of 4 turns over 8 slots: prompts come from cache, answers a
   expect(cache.hitTokens.snapshot).toBeGreaterThan(0);
 }, 60_000);
 
-// Who comes back first depends on how fast files and calls are: beside other tests on a slow machine one run in ten reused 89%.
+// Who comes back first depends on how fast files and calls are: beside other tests on a slow machine one reused 89%.
 it('the same with the tiny model and real files', { retry: 1, timeout: 120_000 }, async () => {
   const snapshotDirectory = mkdtempSync(join(tmpdir(), 'multi-turn-'));
   const { slotCount, ...rest } = shape;
