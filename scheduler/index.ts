@@ -1,4 +1,5 @@
 export type { Rejection } from './admission.js';
+export { tiledShare, tileTokens } from './attention.js';
 export {
   type CacheStats,
   type EvictionReason,

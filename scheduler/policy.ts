@@ -12,7 +12,7 @@ export interface SchedulingPolicy {
   threadChoices: readonly number[];
 }
 
-export const automaticItlFactor = 2.5;
+export const automaticItlFactor = 1.75;
 
 /**
  * Under the automatic target, ticks may take so many times as long if they finish every prompt they begin:
@@ -25,7 +25,7 @@ export const wholePromptsFactor = 2;
  * A prompt that is late by its TTFT target, or by more, may push gaps up to so many targets. Measured where long prompts
  * arrive faster than they can be computed (`interference`): with 2 the worst gaps were 0.18 times llama-server's.
  */
-export const latePromptsFactor = 1.6;
+export const latePromptsFactor = 1.5;
 
 /** Prefill takes what it needs, one thread. */
 export const throughputFirst: SchedulingPolicy = {

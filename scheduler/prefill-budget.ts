@@ -1,9 +1,12 @@
+import { chunkMs, tileTokens, tokensWithin } from './attention.js';
 import type { CostCoefficients } from './cost-model.js';
 
 /** Share of the target that is planned for; the rest absorbs prediction error and sampling. */
 export const plannedShare = 0.9;
 /** Fewer prompt tokens than this are not worth the pass they cost. */
 export const minimumChunkTokens = 32;
+/** Deep in a prompt a whole tile takes little longer than half of one: then it is the least that is worth it. */
+const tileWorthTimes = 1.5;
 /** Of the decode time, what prefill is owed per tick even when the target leaves nothing. */
 const minimumPrefillShare = 0.25;
 
@@ -31,7 +34,7 @@ export class PrefillBudget {
     const { itlTargetMs, decodeMs, pendingTokens } = demand;
     if (pendingTokens === 0) return 0;
     if (decodeMs === 0 || itlTargetMs === 0) return this.settle(freeTokens);
-    const usefulTokens = Math.min(minimumChunkTokens, pendingTokens, freeTokens);
+    const usefulTokens = Math.min(usefulChunkTokens(demand), pendingTokens, freeTokens);
     const leftMs = leftUnderTarget(demand);
     const affordable = tokensFor(leftMs, demand);
     if (affordable >= usefulTokens) return this.settle(Math.min(affordable, freeTokens));
@@ -42,7 +45,7 @@ export class PrefillBudget {
   /** For ticks that nobody reads along with: what fits into so much time, and always a useful chunk. */
   grantWithin(limitMs: number, demand: PrefillDemand, freeTokens: number): number {
     const affordable = tokensFor(limitMs, demand);
-    return this.settle(Math.min(Math.max(minimumChunkTokens, affordable), freeTokens));
+    return this.settle(Math.min(Math.max(usefulChunkTokens(demand), affordable), freeTokens));
   }
 
   private settle(tokens: number): number {
@@ -61,6 +64,14 @@ function leftUnderTarget({ itlTargetMs, decodeMs }: PrefillDemand): number {
 }
 
 function tokensFor(availableMs: number, { cost, firstPosition }: PrefillDemand): number {
-  const perTokenMs = cost.perTokenMs + cost.perAttendedTokenMs * firstPosition;
-  return Math.max(0, Math.floor((availableMs - cost.perPassMs) / perTokenMs));
+  return tokensWithin(availableMs, cost, firstPosition);
+}
+
+/** The least that a call of prefill computes, unless less is left. */
+export function usefulChunkTokens({
+  cost,
+  firstPosition,
+}: Pick<PrefillDemand, 'cost' | 'firstPosition'>): number {
+  const callMs = (tokens: number) => cost.perPassMs + chunkMs(cost, tokens, firstPosition);
+  return callMs(tileTokens) <= tileWorthTimes * callMs(minimumChunkTokens) ? tileTokens : minimumChunkTokens;
 }

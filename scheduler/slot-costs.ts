@@ -1,3 +1,4 @@
+import { chunkMs } from './attention.js';
 import type { CostCoefficients } from './cost-model.js';
 import type { OperationCosts } from './operation-costs.js';
 import type { SlotOperation, TickPlan } from './ports.js';
@@ -38,8 +39,7 @@ export class SlotCosts {
   }
 
   prefillMs(tokens: number, firstPosition: number): number {
-    const { perTokenMs, perAttendedTokenMs } = this.coefficients;
-    return tokens * (perTokenMs + perAttendedTokenMs * (firstPosition + (tokens + 1) / 2));
+    return chunkMs(this.coefficients, tokens, firstPosition);
   }
 
   saveMs(tokens: number): number {
@@ -55,7 +55,7 @@ export class SlotCosts {
     const choices = this.ticks.summary();
     const known = choices.filter(({ relativeError }) => relativeError < highestError);
     const candidates = (known.length > 0 ? known : choices).map(({ coefficients }) => coefficients);
-    return candidates.reduce((best, each) => (chunkMs(each) < chunkMs(best) ? each : best));
+    return candidates.reduce((best, each) => (typicalChunkMs(each) < typicalChunkMs(best) ? each : best));
   }
 
   /** @param fileMs of all saves and restores together; undefined: not measured */
@@ -95,6 +95,6 @@ export class SlotCosts {
   }
 }
 
-function chunkMs({ perPassMs, perTokenMs, perAttendedTokenMs }: CostCoefficients): number {
-  return perPassMs + typicalChunkTokens * (perTokenMs + perAttendedTokenMs * typicalChunkTokens);
+function typicalChunkMs(cost: CostCoefficients): number {
+  return cost.perPassMs + chunkMs(cost, typicalChunkTokens, typicalChunkTokens);
 }

@@ -1,3 +1,4 @@
+import { chunkMs } from './attention.js';
 import { BulkSharing } from './bulk-sharing.js';
 import type { CostCoefficients, CostModel } from './cost-model.js';
 import { chooseGapSlots } from './gap-filling.js';
@@ -31,7 +32,7 @@ import { workOf } from './work-of.js';
 /** As long after the last sequence of another class, whoever comes next must not find a long tick of bulk work. */
 const cautionMs = 5_000;
 /** What such a tick may take, in decodes with all slots busy: whoever comes waits for it to end. */
-const cautiousTickFactor = 0.25;
+const cautiousTickFactor = 0.2;
 
 export interface TickShares {
   /** Tokens per sequence; sequences without an entry sit this tick out. */
@@ -248,7 +249,7 @@ export class TickSharing {
   ): Filler[] {
     const priceOf = (index: number) => {
       const heldTokens = this.tokensBeforeGapToken(slots[index]!, isBulkAlone);
-      return heldTokens === null ? null : cost.perTokenMs + cost.perAttendedTokenMs * (heldTokens + 1);
+      return heldTokens === null ? null : chunkMs(cost, 1, heldTokens);
     };
     return chooseGapSlots(padded, this.config.slotCount, priceOf).flatMap((index) => {
       const { owner, kvTokens } = slots[index]!;
@@ -267,14 +268,15 @@ export class TickSharing {
   ): Filler[] {
     const { contextTokens, reusePrefixes } = this.config;
     if (reusePrefixes === false) return [];
-    const endOf = (index: number) => {
+    const chunkOf = (index: number) => {
       const owner = slots[index]!.owner!;
-      return owner.computedTokens + shares.get(owner)!;
+      return { first: owner.computedTokens, length: shares.get(owner)! };
     };
+    const endOf = (index: number) => chunkOf(index).first + chunkOf(index).length;
     const priceOf = (index: number, tokens: number) => {
-      const end = endOf(index);
-      if (end + tokens > contextTokens) return null;
-      return tokens * (cost.perTokenMs + cost.perAttendedTokenMs * (end + tokens));
+      const { first, length } = chunkOf(index);
+      if (first + length + tokens > contextTokens) return null;
+      return chunkMs(cost, length + tokens, first) - chunkMs(cost, length, first);
     };
     return [...chooseTails(padded, priceOf)].map(([slot, tokens]) => ({
       slot,

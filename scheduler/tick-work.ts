@@ -6,6 +6,6 @@ export interface TickWork extends Passes {
   tokens: number;
   /** Rows whose logits are computed: each is one more trip through the output layer. */
   sampledRows: number;
-  /** Pairs of a token and a position it attends to. */
+  /** Pairs of a token and a position it attends to; those of a chunk that is computed in tiles count less (`attendedBy`). */
   attendedTokens: number;
 }

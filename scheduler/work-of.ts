@@ -1,3 +1,4 @@
+import { attendedBy } from './attention.js';
 import type { CostCoefficients } from './cost-model.js';
 import { passesOf, type RowShape } from './pass-count.js';
 import type { Filler, Row } from './ports.js';
@@ -13,11 +14,11 @@ export function workOf(rows: readonly Row[], batchTokens: number, fillers: reado
   for (const { tokens, firstPosition, sample } of rows) {
     work.tokens += tokens.length;
     work.sampledRows += sample ? 1 : 0;
-    work.attendedTokens += tokens.length * (firstPosition + (tokens.length + 1) / 2);
+    work.attendedTokens += attendedBy(tokens.length, firstPosition);
   }
   for (const { position, tokens } of fillers) {
     work.tokens += tokens;
-    work.attendedTokens += tokens * (position + (tokens + 1) / 2);
+    work.attendedTokens += attendedBy(tokens, position);
   }
   return work;
 }

@@ -151,7 +151,7 @@ export const serveOptions: readonly OptionDefinition[] = [
     valueName: 'milliseconds',
     parse: wholeNumber({ minimum: 0, maximum: hourMs, unit: 'milliseconds' }),
     defaultValue: null,
-    defaultText: '2.5 times a decode call with all slots busy; 5 times to finish short prompts',
+    defaultText: '1.75 times a decode call with all slots busy; 3.5 times to finish short prompts',
     help: 'longest gap between two tokens that the prompts of others may cause; 0: throughput first',
   }),
   option('ttftTargetsMs', '--ttft-target-ms', {

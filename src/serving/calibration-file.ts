@@ -16,7 +16,7 @@ export interface CalibrationSubject {
 }
 
 /** Rises with the shapes that are timed. */
-const shapesVersion = 2;
+const shapesVersion = 3;
 
 /** Where the calibration of a model on this machine is kept. */
 export async function calibrationFile(directory: string, subject: CalibrationSubject): Promise<string> {

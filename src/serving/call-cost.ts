@@ -1,4 +1,4 @@
-import { type Row, type TickWork, workOf } from '../../scheduler/index.js';
+import { type Row, type TickWork, tiledShare, tileTokens, workOf } from '../../scheduler/index.js';
 
 /** Milliseconds of a tick, for capacity planning: finer than what the scheduler needs to decide. */
 export interface CallCost {
@@ -10,7 +10,7 @@ export interface CallCost {
   perSampledRowMs: number;
   /** Per pair of a token and a position it attends to. */
   perAttendedTokenMs: number;
-  /** On top of that in rows of fewer than `attentionTileTokens`, whose tokens attend one by one. */
+  /** On top of that in rows of fewer than `tileTokens`, whose tokens attend one by one. */
   perShortRowAttendedTokenMs: number;
   /** Sigma of a lognormal factor; used when nothing was measured. */
   noiseSigma: number;
@@ -38,8 +38,6 @@ const terms = [
   'perAttendedTokenMs',
   'perShortRowAttendedTokenMs',
 ] as const;
-/** llama.cpp's flash attention on a CPU works in tiles of so many tokens (`GGML_FA_TILE_Q`), or token by token. */
-const attentionTileTokens = 64;
 const sweeps = 20_000;
 /** A call varies like measured ones of about its size: so many of them are candidates. */
 const noiseNeighbours = 32;
@@ -47,10 +45,12 @@ const noiseNeighbours = 32;
 /** What the terms of a `CallCost` are multiplied with, in their order. */
 export function featuresOf({ rows, work }: { rows: readonly Row[]; work: TickWork }): number[] {
   const short = workOf(
-    rows.filter(({ tokens }) => tokens.length < attentionTileTokens),
+    rows.filter(({ tokens }) => tokens.length < tileTokens),
     Number.POSITIVE_INFINITY,
   );
-  return [1, work.passes, work.tokens, work.sampledRows, work.attendedTokens, short.attendedTokens];
+  const tiledPairs = (work.attendedTokens - short.attendedTokens) / tiledShare;
+  const pairs = tiledPairs + short.attendedTokens;
+  return [1, work.passes, work.tokens, work.sampledRows, pairs, short.attendedTokens];
 }
 
 export function expectedMs(cost: CallCost, features: readonly number[]): number {

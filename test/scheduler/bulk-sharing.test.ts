@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { bulkShare } from '../../scheduler/bulk-sharing.js';
 import type { SequenceSpec, TickWork } from '../../scheduler/index.js';
+import { automaticItlFactor } from '../../scheduler/policy.js';
 import type { Scheduler } from '../../scheduler/scheduler.js';
 import { makeScheduler, prompt, spec, teachCosts } from './support.js';
 
@@ -115,7 +116,7 @@ describe('bulk work beside a reader', () => {
       [2, 3, 4, 5].map((id) => bulk(id)),
       0,
     );
-    const fullDecodeMs = scheduler.itlTargetMs / 2.5;
+    const fullDecodeMs = scheduler.itlTargetMs / automaticItlFactor;
     expect(Math.max(...run(scheduler, 200).map(({ ms }) => ms))).toBeLessThanOrEqual(1.1 * fullDecodeMs);
   });
 
@@ -175,7 +176,7 @@ describe('bulk work alone', () => {
     run(scheduler, 1);
     scheduler.submit([bulk(9, { prompt: prompt(390, 9000), maxTokens: 1 })], 0);
     const ticks = run(scheduler, 70);
-    const quarterMs = 0.25 * (scheduler.itlTargetMs / 2.5);
+    const quarterMs = 0.25 * (scheduler.itlTargetMs / automaticItlFactor);
     for (const { ms, tokens } of ticks) if (tokens.size > 1) expect(ms).toBeLessThanOrEqual(quarterMs);
     const calls = ids.map((id) => ticks.filter(({ tokens }) => tokens.has(id)).length);
     expect(Math.min(...calls)).toBeGreaterThan(0);

@@ -20,6 +20,10 @@ const demand = (overrides: Partial<PrefillDemand> = {}): PrefillDemand => ({
   ...overrides,
 });
 
+/** A chunk behind a thousand tokens: each token costs 2 ms by itself, 1.35 in a tile. */
+const deep = (overrides: Partial<PrefillDemand> = {}) =>
+  demand({ cost: { ...cost, perAttendedTokenMs: 0.001 }, firstPosition: 1_000, ...overrides });
+
 describe('PrefillBudget', () => {
   it('gives what the target leaves after decoding and the pass', () => {
     expect(new PrefillBudget().grant(demand(), 500)).toBe(90 - 20 - 5);
@@ -31,8 +35,16 @@ describe('PrefillBudget', () => {
   });
 
   it('pays for attention to what comes before', () => {
-    const attentive = { ...cost, perAttendedTokenMs: 0.001 };
-    expect(new PrefillBudget().grant(demand({ cost: attentive, firstPosition: 1_000 }), 500)).toBe(32);
+    expect(new PrefillBudget().grant(deep({ itlTargetMs: 200 }), 500)).toBe(
+      Math.floor((180 - 20 - 5) / 1.35),
+    );
+    expect(new PrefillBudget().grant(deep({ itlTargetMs: 100, pendingTokens: 20 }), 500)).toBe(32);
+  });
+
+  it('saves up for a tile of attention where half of one would take nearly as long', () => {
+    const budget = new PrefillBudget();
+    const grants = Array.from({ length: 10 }, () => budget.grant(deep(), 500));
+    expect(new Set(grants)).toEqual(new Set([0, 64]));
   });
 
   it('saves up for a useful chunk when the target leaves too little, and never starves', () => {
@@ -115,14 +127,14 @@ describe('a tick under an ITL target', () => {
     };
 
     it('short prompts are finished within twice the target, and none of them is cut', () => {
-      expect(chunksOf([60, 60], null).chunks).toEqual([60, 60]);
-      expect(chunksOf([60, 60, 60, 60, 60], null).chunks.filter((tokens) => tokens > 1)).toEqual([60, 60]);
+      expect(chunksOf([45, 45], null).chunks).toEqual([45, 45]);
+      expect(chunksOf([45, 45, 45, 45, 45], null).chunks.filter((tokens) => tokens > 1)).toEqual([45, 45]);
     });
 
     it('a long prompt keeps to the target, and so does everyone when somebody gave it', () => {
       const { chunks, targetMs } = chunksOf([600], null);
       expect(chunks[0]).toBeLessThan(0.9 * targetMs);
-      expect(chunksOf([60, 60], targetMs).chunks).toEqual([60]);
+      expect(chunksOf([45, 45], targetMs).chunks).toEqual([45]);
     });
   });
 

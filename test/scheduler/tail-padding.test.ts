@@ -21,6 +21,12 @@ describe('chooseTails', () => {
     expect(tails(rows(63), { perLeftoverTokenMs: 0.4 })).toEqual([]);
   });
 
+  it('completes a tile of attention where that saves more than its tokens cost', () => {
+    const priceOf = (_: number, tokens: number) => (tokens === 16 ? -30 : tokens);
+    const padded = new PaddedRows(rows(48), 512, { ...dearLeftovers, perLeftoverTokenMs: 0 });
+    expect([...chooseTails(padded, priceOf)]).toEqual([[0, 16]]);
+  });
+
   it('counts the token that rides in the pass of those who decode', () => {
     expect(tails(rows(1, 1, 1, 64))).toEqual([[3, 1]]);
     expect(tails(rows(1, 1, 1, 65))).toEqual([]);

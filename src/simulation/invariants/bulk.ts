@@ -1,6 +1,5 @@
 import { bulkChunkTokens, bulkShare } from '../../../scheduler/bulk-sharing.js';
-import { type Row, type TickPlan, type TickWork, workOf } from '../../../scheduler/index.js';
-import { minimumChunkTokens } from '../../../scheduler/prefill-budget.js';
+import { type Row, type TickPlan, type TickWork, tileTokens, workOf } from '../../../scheduler/index.js';
 import type { LedgerEntry } from '../ledger.js';
 import { splitEqualPasses } from '../split-equal.js';
 import { require } from '../violation.js';
@@ -13,7 +12,7 @@ const patience = 4;
 /** In full credits: what has sat out for so long can pay for anything. */
 const longestSitting = 1.2;
 /** Of a decode with all slots busy, when others may come. */
-const cautiousShare = 0.25;
+const cautiousShare = 0.2;
 
 /**
  * What holds while bulk work runs beside other classes and an ITL target counts. `bulk-bounded`: by the scheduler's own
@@ -81,7 +80,7 @@ export class BulkWork implements Invariant {
 
   private checkLength({ rows }: TickPlan): void {
     const chunkTokens = rows.reduce((sum, { tokens }) => sum + (tokens.length > 1 ? tokens.length : 0), 0);
-    if (chunkTokens > 0 && chunkTokens <= minimumChunkTokens) return;
+    if (chunkTokens > 0 && chunkTokens <= tileTokens) return;
     const [fullDecode] = this.dearest();
     const callMs = Math.min(...this.predictions({ ...this.workOf(rows), passes: 1, leftoverTokens: 0 }));
     const limitMs = cautiousShare * Math.max(...this.predictions(fullDecode));
