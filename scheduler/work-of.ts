@@ -6,20 +6,18 @@ import type { TickWork } from './tick-work.js';
 
 /** @param rows ascending by slot */
 export function workOf(rows: readonly Row[], batchTokens: number, fillers: readonly Filler[] = []): TickWork {
-  const shapes = withTokens(
-    rows,
-    fillers.map(({ slot, tokens }) => ({ slot, tokens: { length: tokens } })),
-  );
-  const work = { ...passesOf(shapes, batchTokens), tokens: 0, sampledRows: 0, attendedTokens: 0 };
-  for (const { tokens, firstPosition, sample } of rows) {
+  const added = fillers.map(({ slot, tokens }) => ({ slot, tokens: { length: tokens } }));
+  const chunks = withTokens(rows, added);
+  const firstPositions = new Map<number, number>();
+  for (const { slot, position } of fillers) firstPositions.set(slot, position);
+  // Fillers of a slot that has a row follow it.
+  for (const { slot, firstPosition } of rows) firstPositions.set(slot, firstPosition);
+  const work = { ...passesOf(chunks, batchTokens), tokens: 0, sampledRows: 0, attendedTokens: 0 };
+  for (const { slot, tokens } of chunks) {
     work.tokens += tokens.length;
-    work.sampledRows += sample ? 1 : 0;
-    work.attendedTokens += attendedBy(tokens.length, firstPosition);
+    work.attendedTokens += attendedBy(tokens.length, firstPositions.get(slot)!);
   }
-  for (const { position, tokens } of fillers) {
-    work.tokens += tokens;
-    work.attendedTokens += attendedBy(tokens, position);
-  }
+  for (const { sample } of rows) work.sampledRows += sample ? 1 : 0;
   return work;
 }
 
