@@ -1,5 +1,5 @@
 export type { Rejection } from './admission.js';
-export { tiledShare, tileTokens } from './attention.js';
+export { pairsOf, tileTokens } from './attention.js';
 export {
   type CacheStats,
   type EvictionReason,
@@ -38,4 +38,4 @@ export { TickCosts } from './tick-costs.js';
 export type { TtftTargets } from './tick-planner.js';
 export type { TickWork } from './tick-work.js';
 export { classAgingMs } from './waiting-queue.js';
-export { workOf } from './work-of.js';
+export { type Chunk, chunksOf, workOf } from './work-of.js';

@@ -23,7 +23,7 @@ export const wholePromptsFactor = 2;
 
 /**
  * A prompt that is late by its TTFT target, or by more, may push gaps up to so many targets. Measured where long prompts
- * arrive faster than they can be computed (`interference`): with 2 the worst gaps were 0.18 times llama-server's.
+ * arrive faster than they can be computed (`interference`): with 1.5 the worst gaps are 0.11 times llama-server's.
  */
 export const latePromptsFactor = 1.5;
 

@@ -36,15 +36,15 @@ export class PrefillBudget {
     if (decodeMs === 0 || itlTargetMs === 0) return this.settle(freeTokens);
     const usefulTokens = Math.min(usefulChunkTokens(demand), pendingTokens, freeTokens);
     const leftMs = leftUnderTarget(demand);
-    const affordable = tokensFor(leftMs, demand);
+    const affordable = tokensWithin(leftMs, demand);
     if (affordable >= usefulTokens) return this.settle(Math.min(affordable, freeTokens));
     this.owedMs += Math.max(leftMs, minimumPrefillShare * decodeMs);
-    return tokensFor(this.owedMs, demand) >= usefulTokens ? this.settle(usefulTokens) : 0;
+    return tokensWithin(this.owedMs, demand) >= usefulTokens ? this.settle(usefulTokens) : 0;
   }
 
   /** For ticks that nobody reads along with: what fits into so much time, and always a useful chunk. */
   grantWithin(limitMs: number, demand: PrefillDemand, freeTokens: number): number {
-    const affordable = tokensFor(limitMs, demand);
+    const affordable = tokensWithin(limitMs, demand);
     return this.settle(Math.min(Math.max(usefulChunkTokens(demand), affordable), freeTokens));
   }
 
@@ -56,15 +56,11 @@ export class PrefillBudget {
 
 /** Prompt tokens that fit under the target next to the decode rows. */
 export function affordableTokens(demand: PrefillDemand): number {
-  return tokensFor(leftUnderTarget(demand), demand);
+  return tokensWithin(leftUnderTarget(demand), demand);
 }
 
 function leftUnderTarget({ itlTargetMs, decodeMs }: PrefillDemand): number {
   return plannedShare * itlTargetMs - decodeMs;
-}
-
-function tokensFor(availableMs: number, { cost, firstPosition }: PrefillDemand): number {
-  return tokensWithin(availableMs, cost, firstPosition);
 }
 
 /** The least that a call of prefill computes, unless less is left. */

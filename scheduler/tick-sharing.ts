@@ -272,17 +272,15 @@ export class TickSharing {
       const owner = slots[index]!.owner!;
       return { first: owner.computedTokens, length: shares.get(owner)! };
     };
-    const endOf = (index: number) => chunkOf(index).first + chunkOf(index).length;
     const priceOf = (index: number, tokens: number) => {
       const { first, length } = chunkOf(index);
       if (first + length + tokens > contextTokens) return null;
       return chunkMs(cost, length + tokens, first) - chunkMs(cost, length, first);
     };
-    return [...chooseTails(padded, priceOf)].map(([slot, tokens]) => ({
-      slot,
-      position: endOf(slot),
-      tokens,
-    }));
+    return [...chooseTails(padded, priceOf)].map(([slot, tokens]) => {
+      const { first, length } = chunkOf(slot);
+      return { slot, position: first + length, tokens };
+    });
   }
 
   /** null: the slot cannot take one. Where tails cannot be cut, a filler could not be forgotten. */

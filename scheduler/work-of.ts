@@ -4,18 +4,30 @@ import { passesOf, type RowShape } from './pass-count.js';
 import type { Filler, Row } from './ports.js';
 import type { TickWork } from './tick-work.js';
 
+/** What a call computes in one slot. */
+export interface Chunk extends RowShape {
+  firstPosition: number;
+}
+
+/** Rows with the fillers that follow them, and fillers of other slots, ascending by slot. @param rows ascending by slot */
+export function chunksOf(rows: readonly Row[], fillers: readonly Filler[] = []): readonly Chunk[] {
+  if (fillers.length === 0) return rows;
+  const firstPositions = new Map(fillers.map(({ slot, position }) => [slot, position]));
+  for (const { slot, firstPosition } of rows) firstPositions.set(slot, firstPosition);
+  const added = fillers.map(({ slot, tokens }) => ({ slot, tokens: { length: tokens } }));
+  return withTokens(rows, added).map((shape) => ({
+    ...shape,
+    firstPosition: firstPositions.get(shape.slot)!,
+  }));
+}
+
 /** @param rows ascending by slot */
 export function workOf(rows: readonly Row[], batchTokens: number, fillers: readonly Filler[] = []): TickWork {
-  const added = fillers.map(({ slot, tokens }) => ({ slot, tokens: { length: tokens } }));
-  const chunks = withTokens(rows, added);
-  const firstPositions = new Map<number, number>();
-  for (const { slot, position } of fillers) firstPositions.set(slot, position);
-  // Fillers of a slot that has a row follow it.
-  for (const { slot, firstPosition } of rows) firstPositions.set(slot, firstPosition);
+  const chunks = chunksOf(rows, fillers);
   const work = { ...passesOf(chunks, batchTokens), tokens: 0, sampledRows: 0, attendedTokens: 0 };
-  for (const { slot, tokens } of chunks) {
+  for (const { tokens, firstPosition } of chunks) {
     work.tokens += tokens.length;
-    work.attendedTokens += attendedBy(tokens.length, firstPositions.get(slot)!);
+    work.attendedTokens += attendedBy(tokens.length, firstPosition);
   }
   for (const { sample } of rows) work.sampledRows += sample ? 1 : 0;
   return work;

@@ -1,4 +1,4 @@
-import { type Row, type TickWork, tiledShare, tileTokens, workOf } from '../../scheduler/index.js';
+import { type Chunk, chunksOf, pairsOf, type TickPlan, tileTokens } from '../../scheduler/index.js';
 
 /** Milliseconds of a tick, for capacity planning: finer than what the scheduler needs to decide. */
 export interface CallCost {
@@ -43,14 +43,14 @@ const sweeps = 20_000;
 const noiseNeighbours = 32;
 
 /** What the terms of a `CallCost` are multiplied with, in their order. */
-export function featuresOf({ rows, work }: { rows: readonly Row[]; work: TickWork }): number[] {
-  const short = workOf(
-    rows.filter(({ tokens }) => tokens.length < tileTokens),
-    Number.POSITIVE_INFINITY,
-  );
-  const tiledPairs = (work.attendedTokens - short.attendedTokens) / tiledShare;
-  const pairs = tiledPairs + short.attendedTokens;
-  return [1, work.passes, work.tokens, work.sampledRows, pairs, short.attendedTokens];
+export function featuresOf({ rows, fillers, work }: Pick<TickPlan, 'rows' | 'fillers' | 'work'>): number[] {
+  const chunks = chunksOf(rows, fillers);
+  const short = chunks.filter(({ tokens }) => tokens.length < tileTokens);
+  return [1, work.passes, work.tokens, work.sampledRows, allPairs(chunks), allPairs(short)];
+}
+
+function allPairs(chunks: readonly Chunk[]): number {
+  return chunks.reduce((sum, { tokens, firstPosition }) => sum + pairsOf(tokens.length, firstPosition), 0);
 }
 
 export function expectedMs(cost: CallCost, features: readonly number[]): number {

@@ -25,7 +25,7 @@ describe('attention of a chunk', () => {
         fc.integer({ min: 0, max: 2_000 }),
         fc.integer({ min: 0, max: 4_000 }),
         (availableMs, firstPosition) => {
-          const tokens = tokensWithin(availableMs, cost, firstPosition);
+          const tokens = tokensWithin(availableMs, { cost, firstPosition });
           const callMs = (length: number) => cost.perPassMs + chunkMs(cost, length, firstPosition);
           // Positions within the chunk are left out: it is short beside what lies before it, or cheap.
           const withinMs = tokens * tokens * cost.perAttendedTokenMs;

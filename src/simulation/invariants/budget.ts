@@ -1,11 +1,11 @@
 import type { TickPlan } from '../../../scheduler/index.js';
 import { latePromptsFactor, wholePromptsFactor } from '../../../scheduler/policy.js';
-import { usefulChunkTokens } from '../../../scheduler/prefill-budget.js';
 import type { LedgerEntry } from '../ledger.js';
 import { splitEqualPasses } from '../split-equal.js';
 import { require } from '../violation.js';
 import { Caution } from './caution.js';
 import type { Invariant, World } from './invariant.js';
+import { leastChunkTokens } from './least-chunk.js';
 
 const plannedShare = 0.9;
 
@@ -48,7 +48,7 @@ export class Budget implements Invariant {
     if (isCautious) return;
     const isLimited = hasTarget && !isBulkAlone;
     if (isLimited && decoding.length > 0) {
-      if (chunkTokens <= this.leastChunkTokens(plan)) return;
+      if (chunkTokens <= leastChunkTokens(this.world, plan)) return;
       const late = [...unknown, ...prefilling.map(({ entry }) => entry)];
       this.checkTarget(decoding, late, Math.max(chunkTokens, this.satOutTokens), parts.length === 0, clockMs);
     } else if (!isLimited || !unknown.some(({ delivered }) => delivered > 0)) {
@@ -58,17 +58,6 @@ export class Budget implements Invariant {
       require(isSpent || isFused, 'budget-spent', () =>
         `${granted} prompt tokens planned, ${possible} were possible`);
     }
-  }
-
-  /** By the model that allows most. */
-  private leastChunkTokens(plan: TickPlan | null): number {
-    const { scheduler, scenario } = this.world;
-    const positions = (plan?.rows ?? []).map(({ tokens, firstPosition }) =>
-      tokens.length > 1 ? firstPosition : 0,
-    );
-    const firstPosition = Math.max(0, ...positions);
-    const costs = scenario.policy.threadChoices.map((threads) => scheduler.costs.model(threads).coefficients);
-    return Math.max(...costs.map((cost) => usefulChunkTokens({ cost, firstPosition })));
   }
 
   private checkTurns(

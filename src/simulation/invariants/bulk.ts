@@ -1,10 +1,11 @@
 import { bulkChunkTokens, bulkShare } from '../../../scheduler/bulk-sharing.js';
-import { type Row, type TickPlan, type TickWork, tileTokens, workOf } from '../../../scheduler/index.js';
+import { type Row, type TickPlan, type TickWork, workOf } from '../../../scheduler/index.js';
 import type { LedgerEntry } from '../ledger.js';
 import { splitEqualPasses } from '../split-equal.js';
 import { require } from '../violation.js';
 import { Caution } from './caution.js';
 import type { Invariant, World } from './invariant.js';
+import { leastChunkTokens } from './least-chunk.js';
 
 const plannedShare = 0.9;
 /** The models learn meanwhile, and each number of threads has its own. */
@@ -78,9 +79,10 @@ export class BulkWork implements Invariant {
       `bulk work sits out for ${this.sittingMs.toFixed(1)} ms`);
   }
 
-  private checkLength({ rows }: TickPlan): void {
+  private checkLength(plan: TickPlan): void {
+    const { rows } = plan;
     const chunkTokens = rows.reduce((sum, { tokens }) => sum + (tokens.length > 1 ? tokens.length : 0), 0);
-    if (chunkTokens > 0 && chunkTokens <= tileTokens) return;
+    if (chunkTokens > 0 && chunkTokens <= leastChunkTokens(this.world, plan)) return;
     const [fullDecode] = this.dearest();
     const callMs = Math.min(...this.predictions({ ...this.workOf(rows), passes: 1, leftoverTokens: 0 }));
     const limitMs = cautiousShare * Math.max(...this.predictions(fullDecode));
